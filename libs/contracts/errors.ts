@@ -1,0 +1,315 @@
+/** What a caller may do after an error: nothing, try again with back-off, or wait as told. */
+export type Retry = 'never' | 'backoff' | 'after';
+
+type ErrorEntry = { status: number; retry: Retry; message: string; fix: string };
+
+/**
+ * Every error code there is, declared once. `message` is a template: `{name}` is replaced from the
+ * error's params. The table in README.md is generated from this and a test compares them.
+ */
+export const ERRORS = {
+  INVALID_JSON: {
+    status: 400,
+    retry: 'never',
+    message: 'The body is not valid JSON: {reason}',
+    fix: 'Send one JSON value, UTF-8, of the documented shape.',
+  },
+  INVALID_REQUEST: {
+    status: 400,
+    retry: 'never',
+    message: '{reason}',
+    fix: 'Correct the field named in `field`; the shapes are at /openapi.json.',
+  },
+  UNKNOWN_EVENT_TYPE: {
+    status: 400,
+    retry: 'never',
+    message: 'Event type {type} is not known',
+    fix: 'Use one of the types at /openapi.json.',
+  },
+  UNKNOWN_PLAYBOOK: {
+    status: 400,
+    retry: 'never',
+    message: 'There is no playbook {playbook}',
+    fix: 'List the playbooks with GET /playbooks.',
+  },
+  UNKNOWN_GATE_PROFILE: {
+    status: 400,
+    retry: 'never',
+    message: 'There is no gate profile {profile}',
+    fix: 'Use default or one that is configured.',
+  },
+  PATH_OUTSIDE_THEATER: {
+    status: 400,
+    retry: 'never',
+    message: 'The path {path} is not inside the theater',
+    fix: 'Use the worktree_path that POST /worktrees answered.',
+  },
+  UNAUTHENTICATED: {
+    status: 401,
+    retry: 'never',
+    message: 'A valid token is needed',
+    fix: 'Send Authorization: Bearer <token>.',
+  },
+  FORBIDDEN: {
+    status: 403,
+    retry: 'never',
+    message: 'Not allowed: {reason}',
+    fix: 'Use a token with the scope that the endpoint names.',
+  },
+  TOOL_POLICY_VIOLATION: {
+    status: 403,
+    retry: 'never',
+    message: 'The tool policy refuses this: {reason}',
+    fix: 'Widen tool_policy in the order, or keep the work inside the worktree.',
+  },
+  NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is nothing at {path}',
+    fix: 'The routes are listed at /openapi.json.',
+  },
+  RUN_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no run {id}',
+    fix: 'List runs with GET /runs.',
+  },
+  ORDER_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no order {id}',
+    fix: 'List orders with GET /orders.',
+  },
+  THEATER_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no theater {id}',
+    fix: 'Open it with POST /theaters.',
+  },
+  WORKTREE_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no worktree for order {id}',
+    fix: 'Create it with POST /worktrees.',
+  },
+  ARTIFACT_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no artifact {path}',
+    fix: 'The order lists its artifacts: GET /orders/{order_id}.',
+  },
+  METHOD_NOT_ALLOWED: {
+    status: 405,
+    retry: 'never',
+    message: '{method} is not allowed here; allowed: {allowed}',
+    fix: 'Use one of the allowed methods.',
+  },
+  EVENT_ID_CONFLICT: {
+    status: 409,
+    retry: 'never',
+    message: 'event_id {event_id} is already stored with other content (sequence {seq})',
+    fix: 'An id names one fact for ever; send the new fact under a new id.',
+  },
+  VERSION_CONFLICT: {
+    status: 409,
+    retry: 'backoff',
+    message: 'The aggregate {subject} has moved on to version {actual}; expected {expected}',
+    fix: 'Read the current state, decide again, and send again.',
+  },
+  ILLEGAL_TRANSITION: {
+    status: 409,
+    retry: 'never',
+    message: '{what} is not possible while {status}',
+    fix: 'Read the current state with GET.',
+  },
+  RUN_NOT_OPEN: {
+    status: 409,
+    retry: 'never',
+    message: 'Run {id} is {status}, no longer OPEN',
+    fix: 'Start a new run.',
+  },
+  PLAN_MISSING: {
+    status: 409,
+    retry: 'never',
+    message: 'Run {id} has no plan yet',
+    fix: 'Call POST /runs/{run_id}/plan first.',
+  },
+  RUN_PENDING: {
+    status: 409,
+    retry: 'backoff',
+    message: 'Run {id} still has {count} orders that have not ended',
+    fix: 'Wait until the orders have ended and ask again.',
+  },
+  REQUEST_ID_CONFLICT: {
+    status: 409,
+    retry: 'never',
+    message: 'request_id {id} was already used for another request',
+    fix: 'Use a new request_id for a new request.',
+  },
+  THEATER_CONFLICT: {
+    status: 409,
+    retry: 'never',
+    message: 'Theater {id} is already open at another path',
+    fix: 'Use the repo_path it was opened with, or another theater_id.',
+  },
+  WORKTREE_DIRTY: {
+    status: 409,
+    retry: 'never',
+    message: 'The worktree of order {id} holds work that is not committed: {files}',
+    fix: 'Archive it first with POST /worktrees/{order_id}/archive.',
+  },
+  WORKTREE_CONFLICT: {
+    status: 409,
+    retry: 'never',
+    message: 'The worktree of order {id} exists with another branch or theater',
+    fix: 'Use the branch and theater it was created with.',
+  },
+  MAINLINE_DIRTY: {
+    status: 409,
+    retry: 'backoff',
+    message: 'The theater checkout has changes of its own on the mainline: {files}',
+    fix: 'Commit or stash them in the theater repository, then integrate again.',
+  },
+  MERGE_CONFLICT: {
+    status: 409,
+    retry: 'never',
+    message: 'The branch conflicts with the mainline in {files}',
+    fix: 'Reissue the order so that it starts from the current mainline.',
+  },
+  ALREADY_RUNNING: {
+    status: 409,
+    retry: 'never',
+    message: 'Another IronClaw uses {path} (pid {pid})',
+    fix: 'Stop that one first, or choose another folder with --state.',
+  },
+  PAYLOAD_TOO_LARGE: {
+    status: 413,
+    retry: 'never',
+    message: 'The {what} is over its limit of {limit}',
+    fix: 'Send less at once.',
+  },
+  UNSUPPORTED_MEDIA_TYPE: {
+    status: 415,
+    retry: 'never',
+    message: 'Content type {type} is not understood',
+    fix: 'Send Content-Type: application/json.',
+  },
+  RATE_LIMITED: {
+    status: 429,
+    retry: 'after',
+    message: 'Too many requests',
+    fix: 'Wait as Retry-After says.',
+  },
+  INTERNAL: {
+    status: 500,
+    retry: 'backoff',
+    message: 'Something failed inside; the log has it under request {request_id}',
+    fix: 'Look in the log for the request id.',
+  },
+  MODEL_ERROR: {
+    status: 502,
+    retry: 'backoff',
+    message: 'The model did not answer usefully: {reason}',
+    fix: 'Check the provider, base URL and key with ironclaw doctor.',
+  },
+  MODEL_QUOTA: {
+    status: 503,
+    retry: 'after',
+    message: 'The model provider refuses work for now: {reason}',
+    fix: 'Wait until the reset time.',
+  },
+  DEPENDENCY_UNAVAILABLE: {
+    status: 503,
+    retry: 'backoff',
+    message: '{dependency} is not available: {reason}',
+    fix: 'Nothing was confirmed as stored; send the same request again with the same ids.',
+  },
+  BROKER_TOO_OLD: {
+    status: 503,
+    retry: 'never',
+    message: 'nats-server {version} (JetStream API level {level}) is too old; {needed} is needed',
+    fix: 'Install a newer nats-server or let IronClaw fetch one: unset IRONCLAW_NATS_SERVER.',
+  },
+  BROKER_MISSING: {
+    status: 503,
+    retry: 'never',
+    message: 'No usable nats-server was found: {reason}',
+    fix: 'Install nats-server 2.14.4 or newer, or set NATS_URL to a running one.',
+  },
+  STREAM_DRIFT: {
+    status: 503,
+    retry: 'never',
+    message: 'Stream {stream} differs from its declaration in {fields}',
+    fix: 'See ironclaw streams plan; ironclaw streams apply where it is safe.',
+  },
+  VIEW_BEHIND: {
+    status: 504,
+    retry: 'backoff',
+    message: 'The view is at sequence {at}, still behind {wanted}',
+    fix: 'Ask again; if it stays behind, look at ironclaw views.',
+  },
+  TIMEOUT: {
+    status: 504,
+    retry: 'backoff',
+    message: '{what} took longer than {limit_ms} ms',
+    fix: 'Ask again, or raise the limit.',
+  },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+export type ErrorDetail = {
+  /** Path of the offending input field, as `payload.attempt` or `events[3].type`. */
+  field?: string;
+  /** Further facts for programs; JSON-safe. */
+  details?: Record<string, unknown>;
+  /** How long to wait before trying again. */
+  retryAfterMs?: number;
+  cause?: unknown;
+};
+
+/** An error with a code of the catalogue. Anything else that is thrown is a defect (INTERNAL). */
+export class AppError extends Error {
+  readonly code: ErrorCode;
+  readonly field: string | undefined;
+  readonly details: Record<string, unknown> | undefined;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    code: ErrorCode,
+    params: Record<string, string | number> = {},
+    detail: ErrorDetail = {},
+  ) {
+    super(fill(ERRORS[code].message, params), { cause: detail.cause });
+    this.name = 'AppError';
+    this.code = code;
+    this.field = detail.field;
+    this.details = detail.details;
+    this.retryAfterMs = detail.retryAfterMs;
+  }
+
+  get status(): number {
+    return ERRORS[this.code].status;
+  }
+
+  get retry(): Retry {
+    return ERRORS[this.code].retry;
+  }
+}
+
+/** True for an AppError with one of these codes (any, if none is named). */
+export function isAppError(error: unknown, ...codes: ErrorCode[]): error is AppError {
+  return error instanceof AppError && (codes.length === 0 || codes.includes(error.code));
+}
+
+/** An INVALID_REQUEST about one field. */
+export function invalid(field: string, reason: string): AppError {
+  return new AppError('INVALID_REQUEST', { reason: `${field}: ${reason}` }, { field });
+}
+
+function fill(template: string, params: Record<string, string | number>): string {
+  return template.replace(/\{(\w+)\}/g, (whole, name: string) => {
+    const value = params[name];
+    return value === undefined ? whole : String(value);
+  });
+}

@@ -1,0 +1,44 @@
+/** Every limit that a caller can meet, in one place. Bytes are of UTF-8 JSON. */
+export const LIMITS = {
+  /** One event as stored. */
+  eventBytes: 256 * 1024,
+  /** One HTTP body, where the endpoint names no other. */
+  bodyBytes: 1024 * 1024,
+  /** Body of POST /events/batch. */
+  batchBodyBytes: 8 * 1024 * 1024,
+  /** Body of POST /chat and POST /runs: message and input files together. */
+  chatBodyBytes: 4 * 1024 * 1024,
+  /** Events in one atomic batch (the broker's own limit). */
+  batchEvents: 1000,
+  /** Nesting of a JSON body. */
+  jsonDepth: 32,
+  /** Values (objects, arrays, strings, …) in one JSON body. */
+  jsonNodes: 100_000,
+  /** Items on one page. */
+  pageItems: 1000,
+  /** Items on one page unless asked otherwise. */
+  pageItemsDefault: 100,
+  /** Longest wait of an `at_least` read. */
+  atLeastWaitMs: 5_000,
+  /** Characters of an objective. */
+  objectiveChars: 4_000,
+  /** Characters of a chat message. */
+  messageChars: 2_000_000,
+  /** Input files of one run. */
+  inputFiles: 32,
+  /** Orders of one run. */
+  ordersPerRun: 100,
+  /** Artifacts of one order. */
+  artifactsPerOrder: 256,
+  /** Bytes of one artifact. */
+  artifactBytes: 8 * 1024 * 1024,
+  /** Longest synchronous chat. */
+  chatWaitMs: 120_000,
+  /** Time budget of one order. */
+  budgetSecondsMax: 3_600,
+  budgetSecondsDefault: 60,
+  retriesMax: 10,
+  retriesDefault: 1,
+  /** Live streams (server-sent events) open at once on one process. */
+  liveStreams: 200,
+} as const;

@@ -1,0 +1,73 @@
+export {
+  type Envelope,
+  type ErrorBody,
+  errorBody,
+  errorBodySchema,
+  fromErrorBody,
+  okBody,
+  parse,
+} from './envelope.ts';
+export {
+  AppError,
+  ERRORS,
+  type ErrorCode,
+  type ErrorDetail,
+  invalid,
+  isAppError,
+  type Retry,
+} from './errors.ts';
+export {
+  type AnyEvent,
+  type EventDefaults,
+  type EventInput,
+  eventInput,
+  type LedgerEvent,
+  type ParsedEvent,
+  parseEvent,
+  type StoredEvent,
+  storedEvent,
+} from './events/event.ts';
+export { type Severity, severity } from './events/payloads.ts';
+export { EVENT_TYPES, type EventType, eventType, type PayloadOf } from './events/types.ts';
+export {
+  ABSENT,
+  commitSha,
+  id,
+  ID_PATTERN,
+  isId,
+  isRelativePath,
+  nullableId,
+  relativePath,
+  timestamp,
+} from './ids.ts';
+export { checkJson } from './json.ts';
+export { LIMITS } from './limits.ts';
+export {
+  type AarFile,
+  aarFile,
+  artifact,
+  type Constraints,
+  constraints,
+  type GateResult,
+  gateResult,
+  type InputRef,
+  inputRef,
+  type JobMessage,
+  jobMessage,
+  type ObjectRef,
+  objectRef,
+  type OrderFile,
+  orderFile,
+  type OutputSpec,
+  outputSpec,
+  type Playbook,
+  playbook,
+  type Profile,
+  type PromptSpec,
+  promptSpec,
+  profile,
+  type ToolPolicy,
+  toolPolicy,
+  type Usage,
+  usage,
+} from './shapes.ts';
