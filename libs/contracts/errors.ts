@@ -92,6 +92,12 @@ export const ERRORS = {
     message: 'There is no worktree for order {id}',
     fix: 'Create it with POST /worktrees.',
   },
+  EVENT_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no event {id}',
+    fix: 'Search with GET /events.',
+  },
   ARTIFACT_NOT_FOUND: {
     status: 404,
     retry: 'never',
@@ -175,6 +181,12 @@ export const ERRORS = {
     retry: 'never',
     message: 'The branch conflicts with the mainline in {files}',
     fix: 'Reissue the order so that it starts from the current mainline.',
+  },
+  GATE_FAILED: {
+    status: 409,
+    retry: 'never',
+    message: 'Gate {gate} did not pass: {reason}',
+    fix: 'The mainline is unchanged; correct the work in the worktree and integrate again.',
   },
   ALREADY_RUNNING: {
     status: 409,

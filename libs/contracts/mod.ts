@@ -71,3 +71,5 @@ export {
   type Usage,
   usage,
 } from './shapes.ts';
+export { API, ENDPOINTS } from './endpoints/list.ts';
+export { COMMON_ERRORS, type Endpoint, pathParams, type Role, ROLES, type Scope } from './endpoints/endpoint.ts';

@@ -1,0 +1,111 @@
+import { z } from 'zod';
+import { commitSha, id, nullableId, relativePath } from '../ids.ts';
+import { LIMITS } from '../limits.ts';
+import { inputRef, orderFile } from '../shapes.ts';
+import { healthOf } from './common.ts';
+import { endpoint } from './endpoint.ts';
+
+const role = 'vault';
+const path = z.string().min(1).max(4_096);
+
+export const VAULT = {
+  openTheater: endpoint({
+    role,
+    name: 'open-theater',
+    method: 'POST',
+    path: '/theaters',
+    summary: 'Create or open a theater repository',
+    input: z.strictObject({ theater_id: id, repo_path: path.optional() }),
+    data: z.looseObject({
+      theater_id: id,
+      repo_path: path,
+      worktrees_path: path,
+      mainline: z.string(),
+      head_sha: commitSha,
+      created: z.boolean(),
+    }),
+    errors: ['THEATER_CONFLICT'],
+  }),
+  createWorktree: endpoint({
+    role,
+    name: 'create-worktree',
+    method: 'POST',
+    path: '/worktrees',
+    summary: 'Create the worktree of an order, from the tip of the mainline',
+    input: z.strictObject({
+      theater_id: id,
+      order_id: id,
+      run_id: nullableId.optional(),
+      branch: z.string().min(1).max(200).optional(),
+    }),
+    data: z.looseObject({ worktree_path: path, branch: z.string(), created: z.boolean() }),
+    errors: ['THEATER_NOT_FOUND', 'WORKTREE_CONFLICT'],
+  }),
+  prepareWorktree: endpoint({
+    role,
+    name: 'prepare-worktree',
+    method: 'POST',
+    path: '/worktrees/{order_id}/prepare',
+    summary: 'Write order.json, task.md, state.json and the input files',
+    input: z.strictObject({
+      order_id: id,
+      order: orderFile,
+      /** Files from the object store, by digest, to lie at the path that is their name. */
+      inputs: z.array(inputRef).max(LIMITS.inputFiles).optional(),
+      files: z
+        .array(z.strictObject({ path: relativePath, text: z.string().max(100_000) }))
+        .max(LIMITS.inputFiles)
+        .optional(),
+    }),
+    data: z.looseObject({ worktree_path: path, files: z.array(relativePath) }),
+    errors: ['WORKTREE_NOT_FOUND', 'TOOL_POLICY_VIOLATION'],
+  }),
+  worktree: endpoint({
+    role,
+    name: 'worktree',
+    method: 'GET',
+    path: '/worktrees/{order_id}',
+    summary: 'Where the worktree of an order is and whether it is clean',
+    input: z.strictObject({ order_id: id }),
+    data: z.looseObject({ worktree_path: path, branch: z.string(), clean: z.boolean() }),
+    errors: ['WORKTREE_NOT_FOUND'],
+  }),
+  archiveWorktree: endpoint({
+    role,
+    name: 'archive-worktree',
+    method: 'POST',
+    path: '/worktrees/{order_id}/archive',
+    summary: 'Pack the worktree, uncommitted work too, into an archive file',
+    input: z.strictObject({ order_id: id }),
+    data: z.looseObject({ archive_path: path, bytes: z.int() }),
+    errors: ['WORKTREE_NOT_FOUND'],
+  }),
+  removeWorktree: endpoint({
+    role,
+    name: 'remove-worktree',
+    method: 'DELETE',
+    path: '/worktrees/{order_id}',
+    summary: 'Remove a worktree; its branch stays',
+    input: z.strictObject({ order_id: id }),
+    data: z.looseObject({ removed: z.boolean() }),
+    errors: ['WORKTREE_NOT_FOUND', 'WORKTREE_DIRTY'],
+  }),
+  readFile: endpoint({
+    role,
+    name: 'read-file',
+    method: 'GET',
+    path: '/theaters/{theater_id}/file',
+    summary: 'One file of a theater at a commit (the mainline, if none is named)',
+    input: z.strictObject({ theater_id: id, path: relativePath, commit_sha: commitSha.optional() }),
+    query: ['path', 'commit_sha'],
+    data: z.looseObject({
+      path: relativePath,
+      commit_sha: commitSha,
+      bytes: z.int(),
+      sha256: z.string(),
+      text: z.string(),
+    }),
+    errors: ['THEATER_NOT_FOUND', 'ARTIFACT_NOT_FOUND', 'PAYLOAD_TOO_LARGE'],
+  }),
+  health: healthOf(role),
+} as const;
