@@ -1,0 +1,7 @@
+export {
+  startTestBroker,
+  type TestBroker,
+  type TestBrokerOptions,
+  testLogger,
+  waitFor,
+} from './broker.ts';
