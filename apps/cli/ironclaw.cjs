@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+'use strict';
+// The `ironclaw` command. Runs main.ts under Node 24 whatever Node started this file.
+const { spawn } = require('node:child_process');
+const { realpathSync } = require('node:fs');
+const path = require('node:path');
+const { pathToFileURL } = require('node:url');
+const { findNode, NODE_MISSING } = require('../../deploy/bootstrap/find-node.cjs');
+
+const main = path.join(__dirname, 'main.ts');
+const node = findNode();
+
+if (node === undefined) {
+  fail(NODE_MISSING);
+} else if (realpathSync(node) === realpathSync(process.execPath)) {
+  // Already the right Node (npm scripts and npx): no second process to keep in step.
+  process.argv[1] = main;
+  import(pathToFileURL(main).href).catch((error) => {
+    console.error(error);
+    process.exit(1);
+  });
+} else {
+  rerun(node);
+}
+
+/** Runs main.ts in a child; hands on signals, and ends as the child ends. */
+function rerun(command) {
+  const child = spawn(command, [main, ...process.argv.slice(2)], { stdio: 'inherit' });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => {
+      // Ctrl-C on a terminal reaches the child by itself; a second one would mean "quit at once".
+      if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+    });
+  }
+  child.on('error', (error) => fail(`Cannot run ${command}: ${error.message}\n${NODE_MISSING}`));
+  child.on('exit', (code, signal) => {
+    if (signal === null) process.exit(code);
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+  });
+}
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
