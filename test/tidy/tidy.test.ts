@@ -1,0 +1,38 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { withErrorTable } from '../../deploy/docs/error-table.ts';
+import { read, sources } from './sources.ts';
+
+// Lengths of files and functions, console and single imports are oxlint's (.oxlintrc.json).
+
+const LINE_MAX = 120;
+const UNFINISHED = new RegExp(['TO', 'DO|FIX', 'ME|X', 'XX|not ', 'implemented'].join(''));
+
+/** `path:line: text` of every source line that a check refuses. */
+function linesWhere(refused: (line: string) => boolean): string[] {
+  return sources().flatMap(({ path, text }) =>
+    text
+      .split('\n')
+      .flatMap((line, index) => (refused(line) ? [`${path}:${index + 1}: ${line.trim()}`] : [])),
+  );
+}
+
+test(`no line is longer than ${LINE_MAX} characters`, () => {
+  expect(linesWhere((line) => line.length > LINE_MAX)).toEqual([]);
+});
+
+test('nothing is marked as unfinished', () => {
+  expect(linesWhere((line) => UNFINISHED.test(line))).toEqual([]);
+});
+
+test('every library has a front door', () => {
+  const libs = fileURLToPath(new URL('../../libs/', import.meta.url));
+  const closed = readdirSync(libs).filter((room) => !existsSync(`${libs}${room}/mod.ts`));
+  expect(closed).toEqual([]);
+});
+
+test('the error table in README.md is the catalogue (npm run docs writes it)', () => {
+  const readme = read('README.md');
+  expect(readme).toBe(withErrorTable(readme));
+});
