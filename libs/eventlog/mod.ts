@@ -1,0 +1,20 @@
+export { type Appended, type AppendOptions, type Expect } from './append.ts';
+export type { BatchEntry } from './batch.ts';
+export { type Decoded, decodeEvent, encodeEvent } from './codec.ts';
+export { type EventIndex, type EventLog, type EventLogOptions, openEventLog } from './eventlog.ts';
+export {
+  type EventBatch,
+  followBatches,
+  type FollowOptions,
+  type PoisonMessage,
+} from './follow.ts';
+export { ledgerTail, readBySeq, readFirst, readFrom } from './read.ts';
+export {
+  deadSubject,
+  jobSubject,
+  LEDGER_STREAM,
+  ledgerFilter,
+  ledgerSubject,
+  parseLedgerSubject,
+  type Place,
+} from './subjects.ts';
