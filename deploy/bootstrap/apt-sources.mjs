@@ -1,6 +1,20 @@
 // Reads apt's own source lists, to find the mirror of the Debian archive that this machine uses.
 
-/** Stanzas of a deb822 `.sources` file, keys in lower case; continued lines keep their newlines. */
+/**
+ * @typedef {object} AptEntry
+ * @property {string} uri
+ * @property {string[]} types `deb`, `deb-src`
+ * @property {string[]} suites
+ * @property {string[]} components
+ * @property {string} [signedBy] keyring files, or a key itself as deb822 writes it
+ */
+
+/**
+ * Entries of a deb822 `.sources` file, one a URI.
+ *
+ * @param {string} text
+ * @returns {AptEntry[]}
+ */
 export function parseDeb822(text) {
   const stanzas = [];
   let stanza = {};
@@ -32,7 +46,12 @@ export function parseDeb822(text) {
     );
 }
 
-/** Entries of a one-line-style `.list` file. */
+/**
+ * Entries of a one-line-style `.list` file.
+ *
+ * @param {string} text
+ * @returns {AptEntry[]}
+ */
 export function parseOneLine(text) {
   const entries = [];
   for (const line of text.split('\n')) {
@@ -51,20 +70,28 @@ export function parseOneLine(text) {
 }
 
 /**
- * The entries that look like the main Debian archive, best first, each mirror once. A mirror is
- * known by its path (`…/debian`) or by the Debian archive's own keyring; not the security archive.
+ * The entries that are mirrors of the main Debian archive, best first, each once. A mirror is known
+ * by its path (`…/debian`) or by the Debian archive's own keyring; not the security archive.
+ *
+ * @param {AptEntry[]} entries
  */
 export function debianArchives(entries) {
-  const score = ({ uri, signedBy = '' }) =>
-    (/\/debian(\.list)?\/?$/.test(uri) ? 1 : 0) +
-    (signedBy.includes('debian-archive-keyring') ? 2 : 0);
   const seen = new Set();
   return entries
     .filter(({ types, components }) => types.includes('deb') && components.includes('main'))
-    .filter(({ uri, suites }) => ![uri, ...suites].some((text) => /security/.test(text)))
-    .filter((entry) => score(entry) > 0)
-    .sort((a, b) => score(b) - score(a))
+    .filter(({ uri, suites }) => ![uri, ...suites].some((text) => text.includes('security')))
+    .filter((entry) => hasDebianPath(entry) || hasDebianKeys(entry))
+    .sort((a, b) => rank(b) - rank(a))
     .filter(({ uri }) => !seen.has(uri) && seen.add(uri));
+}
+
+const hasDebianPath = ({ uri }) => /\/debian(\.list)?\/?$/.test(uri);
+const hasDebianKeys = ({ signedBy = '' }) => signedBy.includes('debian-archive-keyring');
+
+/** Debian's own keys first, then the system's trusted ones; a third party's last. */
+function rank(entry) {
+  if (hasDebianKeys(entry)) return hasDebianPath(entry) ? 3 : 2;
+  return entry.signedBy === undefined ? 1 : 0;
 }
 
 function words(text = '') {

@@ -1,4 +1,5 @@
 // Keeps node_modules equal to package-lock.json.
+import { randomUUID } from 'node:crypto';
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -69,7 +70,7 @@ async function npmInstall(root, log) {
 /** Runs `work` while no other live process of this machine holds the lock file. */
 export async function withLock(file, log, work) {
   await mkdir(path.dirname(file), { recursive: true });
-  const own = `${file}.${process.pid}`;
+  const own = `${file}.${randomUUID()}`;
   await writeFile(own, String(process.pid));
   try {
     await acquire(file, own, log);
@@ -114,7 +115,7 @@ function isAlive(pid) {
 
 /** Takes a dead process's lock away; puts it back if another process has just made it its own. */
 async function removeStale(file, holder) {
-  const aside = `${file}.stale-${process.pid}`;
+  const aside = `${file}.${randomUUID()}`;
   try {
     await rename(file, aside);
     if ((await readFile(aside, 'utf8')) !== holder) await link(aside, file);

@@ -42,13 +42,13 @@ export async function findNatsServer({ env = process.env, log = () => {}, fetch 
   if (chosen) {
     const found = await tryBinary(chosen);
     if (found.usable) return { path: chosen, version: found.version, source: 'env' };
-    throw new NatsServerError(`IRONCLAW_NATS_SERVER is ${chosen}: ${found.reason}`);
+    throw new NatsServerError(`IRONCLAW_NATS_SERVER: ${chosen} ${found.reason ?? 'is not there'}`);
   }
   const refused = [];
   for (const { file, source } of await candidates(env)) {
     const found = await tryBinary(file);
     if (found.usable) return { path: file, version: found.version, source };
-    if (found.reason !== undefined) refused.push(`${file}: ${found.reason}`);
+    if (found.reason !== undefined) refused.push(`${file} ${found.reason}`);
   }
   if (fetch) {
     try {
