@@ -1,6 +1,8 @@
+export { type AggregateStore, createAggregateStore, type Loaded } from './aggregate.ts';
 export { type Appended, type AppendOptions, type Expect } from './append.ts';
 export type { BatchEntry } from './batch.ts';
 export { type Decoded, decodeEvent, encodeEvent } from './codec.ts';
+export { type DeadLetter, setAside } from './dead.ts';
 export { type EventIndex, type EventLog, type EventLogOptions, openEventLog } from './eventlog.ts';
 export {
   type EventBatch,
@@ -8,6 +10,7 @@ export {
   type FollowOptions,
   type PoisonMessage,
 } from './follow.ts';
+export { createTurns, Later, type ReactorOptions, startReactor } from './react.ts';
 export { ledgerTail, readBySeq, readFirst, readFrom } from './read.ts';
 export {
   deadSubject,
