@@ -16,6 +16,7 @@ import {
   type Status,
 } from 'nats';
 import type { Logger } from 'pino';
+import { brokerUnavailable } from './failures.ts';
 import { isSupportedVersion, MIN_API_LEVEL, SUPPORTED_VERSIONS } from './binary.ts';
 
 /** A supervised connection to the broker. */
@@ -160,15 +161,10 @@ async function retryUntil<T>(deadline: number, attempt: () => Promise<T>): Promi
     } catch (error) {
       const refused = error instanceof errors.AuthorizationError;
       if (isAppError(error)) throw error;
-      if (refused || Date.now() + RETRY_MS >= deadline) throw unavailable(error);
+      if (refused || Date.now() + RETRY_MS >= deadline) throw brokerUnavailable(error);
       await sleep(RETRY_MS);
     }
   }
-}
-
-function unavailable(cause: unknown): AppError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new AppError('DEPENDENCY_UNAVAILABLE', { dependency: 'The broker', reason }, { cause });
 }
 
 async function watchStatus(

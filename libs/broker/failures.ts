@@ -1,0 +1,50 @@
+import { AppError, isAppError } from '#libs/contracts';
+import { JetStreamApiError } from '@nats-io/jetstream';
+import { errors } from 'nats';
+import type { Broker } from './connect.ts';
+
+const UNREACHABLE = [
+  errors.TimeoutError,
+  errors.NoRespondersError,
+  errors.RequestError,
+  errors.ConnectionError,
+  errors.ClosedConnectionError,
+  errors.DrainingConnectionError,
+] as const;
+
+/**
+ * True if `error` says that the broker could not be reached or could not do it now. For a write
+ * the outcome is then unknown: it may have been stored.
+ */
+export function isBrokerUnavailable(error: unknown): boolean {
+  if (isAppError(error, 'DEPENDENCY_UNAVAILABLE')) return true;
+  if (error instanceof JetStreamApiError) return error.status === 503;
+  // Thrown when nobody answers for a stream; the client does not export its class.
+  if (error instanceof Error && error.name === 'JetStreamNotEnabled') return true;
+  return UNREACHABLE.some((kind) => error instanceof kind);
+}
+
+/** A DEPENDENCY_UNAVAILABLE with what went wrong as its reason. */
+export function brokerUnavailable(cause: unknown): AppError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new AppError('DEPENDENCY_UNAVAILABLE', { dependency: 'The broker', reason }, { cause });
+}
+
+/**
+ * Runs `call`, at once refusing it while the connection is lost (a request would be held back and
+ * time out).
+ *
+ * @throws {DEPENDENCY_UNAVAILABLE} not connected, no answer, or JetStream cannot do it now
+ */
+export async function callBroker<T>(
+  broker: Pick<Broker, 'isConnected'>,
+  call: () => Promise<T>,
+): Promise<T> {
+  if (!broker.isConnected()) throw brokerUnavailable('there is no connection');
+  try {
+    return await call();
+  } catch (error) {
+    if (isAppError(error) || !isBrokerUnavailable(error)) throw error;
+    throw brokerUnavailable(error);
+  }
+}
