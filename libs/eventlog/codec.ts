@@ -64,6 +64,6 @@ export function sameFact(stored: AnyEvent, sent: AnyEvent, tsGiven: boolean): bo
     stored.order_id === sent.order_id &&
     stored.unit_id === sent.unit_id &&
     (!tsGiven || Date.parse(stored.ts) === Date.parse(sent.ts)) &&
-    isDeepStrictEqual(stored.payload, sent.payload)
+    isDeepStrictEqual(stored.payload, JSON.parse(JSON.stringify(sent.payload)))
   );
 }

@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isAppError } from '#libs/contracts';
+import {
+  type AggregateStore,
+  type Appended,
+  type BatchEntry,
+  type EventLog,
+  ledgerSubject,
+  type Loaded,
+} from '#libs/eventlog';
+import { type Decision, type EventDraft, eventIdFor, toEvent } from '#libs/orders';
+
+const TRIES = 30;
+const WAIT_MS_MAX = 50;
+
+/** What a command did: the state it was decided on and the events it led to (none: done before). */
+export type Commanded<S> = {
+  loaded: Loaded<S>;
+  drafts: readonly EventDraft[];
+  appended: Appended[];
+};
+
+/**
+ * Loads an aggregate, decides, and appends all events of the decision or none, on condition that
+ * nothing was written to their subjects since. If somebody was faster it decides anew.
+ * @param decide pure; may run several times
+ * @throws the error of a refused decision · {VERSION_CONFLICT} after many races · {DEPENDENCY_UNAVAILABLE}
+ */
+export async function command<S>(
+  log: EventLog,
+  store: AggregateStore<S>,
+  filter: string,
+  decide: (loaded: Loaded<S>) => Decision,
+  minSeq = 0,
+): Promise<Commanded<S>> {
+  let known = minSeq;
+  for (let round = 1; ; round += 1) {
+    const loaded = await store.load(filter, known);
+    const decision = decide(loaded);
+    if (!decision.ok) throw decision.error;
+    const drafts = decision.events;
+    if (drafts.length === 0) return { loaded, drafts, appended: [] };
+    try {
+      const appended = await log.appendBatch(toEntries(log, drafts, loaded));
+      return { loaded, drafts, appended };
+    } catch (error) {
+      if (!isAppError(error, 'VERSION_CONFLICT') || round === TRIES) throw error;
+      const actual = error.details?.actual;
+      if (typeof actual === 'number') known = Math.max(known, actual);
+      await sleep(Math.random() * WAIT_MS_MAX);
+    }
+  }
+}
+
+/** Only the first event of each aggregate carries a condition: the batch itself moves the rest. */
+function toEntries<S>(
+  log: EventLog,
+  drafts: readonly EventDraft[],
+  loaded: Loaded<S>,
+): BatchEntry[] {
+  const seen = new Set<string>();
+  const ts = log.defaults.now().toISOString();
+  return drafts.map((draft) => {
+    const event_id = eventIdFor(log.garrisonId, draft.key);
+    const event = toEvent(draft, { event_id, ts, garrison_id: log.garrisonId });
+    const subject = ledgerSubject(event);
+    const first = !seen.has(subject);
+    seen.add(subject);
+    return { event, tsGiven: false, ...(first && { expect: loaded.versionOf(subject) }) };
+  });
+}

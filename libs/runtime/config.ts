@@ -1,0 +1,97 @@
+import { isAbsolute, join, resolve } from 'node:path';
+import { parse } from '#libs/contracts';
+import { z } from 'zod';
+
+const id = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_-]{0,127}$/);
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean),
+);
+const ms = (value: number, min: number, max: number) =>
+  z.coerce.number().int().min(min).max(max).default(value);
+
+/** Every setting, its environment variable, its default and its bounds. */
+export const CONFIG = z.object({
+  IRONCLAW_GARRISON: id.default('local').describe('garrison_id stamped on every event'),
+  IRONCLAW_STATE: z.string().min(1).default('.ironclaw').describe('folder of all state'),
+  IRONCLAW_HOST: z.string().min(1).default('127.0.0.1').describe('address to listen on'),
+  IRONCLAW_PORT: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .default(7_410)
+    .describe('HTTP port; 0 takes a free one'),
+  IRONCLAW_THEATER: id.default('main').describe('theater of a chat that names none'),
+  IRONCLAW_THEATERS: list.default([]).describe('theaters that workers serve; empty: all'),
+  IRONCLAW_THEATER_ROOTS: list
+    .default([])
+    .describe('folders that theater repositories may lie in; empty: any'),
+  IRONCLAW_PLAYBOOKS: list.default([]).describe('folders with playbooks beside the built-in ones'),
+  IRONCLAW_WORKER_CLASS: id.default('default').describe('class of jobs that workers take'),
+  IRONCLAW_WORKER_CONCURRENCY: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .default(4)
+    .describe('orders at work at once in one worker process'),
+  IRONCLAW_JOB_LEASE_MS: ms(10_000, 1_000, 600_000).describe(
+    'a worker silent for so long has lost its job',
+  ),
+  IRONCLAW_ALLOWED_HOSTS: list.default([]).describe('Host names accepted beside the bound one'),
+});
+
+/** Settings of one process, read once at start. */
+export type Config = {
+  garrisonId: string;
+  /** Absolute. */
+  stateDir: string;
+  host: string;
+  port: number;
+  defaultTheater: string;
+  theaters: readonly string[];
+  theaterRoots: readonly string[];
+  playbookDirs: readonly string[];
+  workerClass: string;
+  workerConcurrency: number;
+  jobLeaseMs: number;
+  allowedHosts: readonly string[];
+};
+
+/** @throws {INVALID_REQUEST} a setting is out of its bounds; `field` names the variable */
+export function configFromEnv(env: Record<string, string | undefined>): Config {
+  const given = Object.fromEntries(
+    Object.keys(CONFIG.shape).flatMap((name) => (env[name] ? [[name, env[name]]] : [])),
+  );
+  const values = parse(CONFIG, given);
+  return {
+    garrisonId: values.IRONCLAW_GARRISON,
+    stateDir: resolve(values.IRONCLAW_STATE),
+    host: values.IRONCLAW_HOST,
+    port: values.IRONCLAW_PORT,
+    defaultTheater: values.IRONCLAW_THEATER,
+    theaters: values.IRONCLAW_THEATERS,
+    theaterRoots: values.IRONCLAW_THEATER_ROOTS.map((root) => resolve(root)),
+    playbookDirs: values.IRONCLAW_PLAYBOOKS,
+    workerClass: values.IRONCLAW_WORKER_CLASS,
+    workerConcurrency: values.IRONCLAW_WORKER_CONCURRENCY,
+    jobLeaseMs: values.IRONCLAW_JOB_LEASE_MS,
+    allowedHosts: values.IRONCLAW_ALLOWED_HOSTS,
+  };
+}
+
+/** Where things lie under the state folder. */
+export function stateLayout(stateDir: string) {
+  if (!isAbsolute(stateDir)) throw new Error('the state folder must be an absolute path');
+  return {
+    broker: join(stateDir, 'broker'),
+    views: join(stateDir, 'views'),
+    theaters: join(stateDir, 'theaters'),
+    log: join(stateDir, 'log'),
+    /** What a running `up` tells other commands: its pid, URLs and ports. */
+    running: join(stateDir, 'running.json'),
+  };
+}
