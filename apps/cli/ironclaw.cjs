@@ -15,6 +15,7 @@ if (node === undefined) {
 } else if (realpathSync(node) === realpathSync(process.execPath)) {
   // Already the right Node (npm scripts and npx): no second process to keep in step.
   process.argv[1] = main;
+  if (process.env.npm_command !== undefined) endWithParent();
   import(pathToFileURL(main).href).catch((error) => {
     console.error(error);
     process.exit(1);
@@ -38,6 +39,17 @@ function rerun(command) {
     process.removeAllListeners(signal);
     process.kill(process.pid, signal);
   });
+}
+
+/** npm hands a signal to the shell between it and us, which may end without telling us. */
+function endWithParent() {
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    process.kill(process.pid, 'SIGTERM');
+  }, 500);
+  watch.unref();
 }
 
 function fail(message) {

@@ -24,9 +24,6 @@ export declare class NatsServerError extends Error {
 /** True where this version has what IronClaw needs: 2.12.14 on, of 2.13 none, 2.14.4 on. */
 export declare function isUsableVersion(version: string): boolean;
 
-/** The folder for what is fetched once per user. */
-export declare function cacheFolder(env?: NodeJS.ProcessEnv): string;
-
 /**
  * The nats-server to start: `IRONCLAW_NATS_SERVER`, else one on PATH, else one in the cache, else
  * (with `fetch`) the newest Debian package. Safe to run several times at once.

@@ -28,7 +28,7 @@ export function isUsableVersion(version) {
 }
 
 /** The folder for what is fetched once per user. */
-export function cacheFolder(env = process.env) {
+function cacheFolder(env) {
   if (env.IRONCLAW_CACHE) return path.resolve(env.IRONCLAW_CACHE);
   return path.join(env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'ironclaw');
 }
