@@ -1,3 +1,11 @@
+export { type Digest, digestFile, dumpLines, type TableDigest } from './digest.ts';
+export {
+  openProjection,
+  type Projection,
+  type ProjectionOptions,
+  type WaitOptions,
+} from './projection.ts';
+export type { Followed } from './projector.ts';
 export { createRecent, type Recent } from './recent.ts';
 export type {
   EventBatch,

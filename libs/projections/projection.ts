@@ -1,0 +1,167 @@
+import { AppError } from '#libs/contracts';
+import type { Logger } from 'pino';
+import { type Digest, digestFile } from './digest.ts';
+import type { Followed } from './projector.ts';
+import { ServedBuild } from './served.ts';
+import { isDamage } from './sql-errors.ts';
+import type { PoisonRow, Reader, Recorded, View, ViewState, ViewStatus } from './types.ts';
+import { createWaiters } from './waiters.ts';
+
+export type ProjectionOptions<E extends Recorded> = Followed<E> & {
+  /** Folder of the view files; made if missing. */
+  folder: string;
+  /** Of the files: letters, digits, `-`. One process at a time uses a name in a folder. */
+  name: string;
+  /** In the order in which they get a batch. */
+  views: readonly View<E>[];
+  logger: Logger;
+  /** Events of one transaction at most. Default 5 000. */
+  maxEvents?: number;
+  /** How often the stream is asked for its end. Default 1 000 ms. */
+  probeMs?: number;
+};
+
+export type WaitOptions = { timeoutMs: number; signal?: AbortSignal };
+
+/** Views that follow a stream. */
+export type Projection = {
+  /** Sequence that reads reflect. */
+  at(): number;
+  /** Waits until reads reflect `seq`. @throws {VIEW_BEHIND} after `timeoutMs`, or when aborted */
+  waitFor(seq: number, options: WaitOptions): Promise<void>;
+  /**
+   * Runs `query` on the served rows; everything it reads is of one sequence.
+   * @throws {VIEW_BEHIND} the file turned out damaged: it is set aside and built anew
+   */
+  read<T>(query: (reader: Reader) => T): T;
+  status(): ViewStatus[];
+  /** Set-aside events with a sequence above `afterSeq` (default 0), oldest first. */
+  poison(limit: number, afterSeq?: number): PoisonRow[];
+  /**
+   * Builds the views anew in a file beside the served one and swaps when it is level; while one is
+   * on its way, gives that one. Rejects if it could not finish; the old views then stay.
+   */
+  rebuild(): Promise<void>;
+  /**
+   * Monotonic time (performance.now) up to which everything that was in the stream is known to be
+   * in the served rows; undefined until they were level with the stream once.
+   */
+  caughtUpAt(): number | undefined;
+  /** A digest of all rows: equal wherever the same events were applied, however they were cut. */
+  digest(): Promise<Digest>;
+  /** Stops following and closes the files. A rebuild that is on its way is given up. */
+  close(): Promise<void>;
+};
+
+const MAX_EVENTS = 5_000;
+const PROBE_MS = 1_000;
+
+/**
+ * Opens the views and starts to follow the stream. Views of another version or stream, and damaged
+ * files, are replaced by empty ones that fill from the start.
+ * @throws whatever `streamId` throws: the stream must be reachable at the start, not later
+ */
+export async function openProjection<E extends Recorded>(
+  options: ProjectionOptions<E>,
+): Promise<Projection> {
+  const logger = options.logger.child({ projection: options.name });
+  const waiters = createWaiters();
+  const served = new ServedBuild<E>({
+    ...options,
+    logger,
+    maxEvents: options.maxEvents ?? MAX_EVENTS,
+    firstStreamId: await options.streamId(),
+    onServed: (seq) => {
+      waiters.reached(seq);
+      level.reached(seq);
+    },
+    onStartOver: () => level.forget(),
+  });
+  const level = probe(options.tail, () => served.current.store.position.seq, logger);
+  const probing = setInterval(() => void level.ask(), options.probeMs ?? PROBE_MS);
+  void level.ask();
+
+  const at = (): number => served.current.store.position.seq;
+  const stateNow = (): ViewState => {
+    const { projector } = served.current;
+    if (projector.failing) return 'failed';
+    if (served.rebuilding) return 'rebuilding';
+    return projector.behind ? 'catching-up' : 'live';
+  };
+
+  return {
+    at,
+    async waitFor(seq, { timeoutMs, signal }) {
+      if (at() >= seq || (await waiters.wait(seq, timeoutMs, signal))) return;
+      throw new AppError('VIEW_BEHIND', { at: at(), wanted: seq });
+    },
+    read(query) {
+      const { store, projector } = served.current;
+      try {
+        return query(store.reader);
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        logger.error({ err: error }, 'view file is damaged');
+        projector.stop('damaged');
+        throw new AppError('VIEW_BEHIND', { at: 0, wanted: at() }, { cause: error });
+      }
+    },
+    status() {
+      const { store } = served.current;
+      const { seq } = store.position;
+      const stream_seq = Math.max(level.streamSeq(), seq);
+      const state = stateNow();
+      return options.views.map(({ name }) => {
+        const poison = store.poisonCount(name);
+        return { name, seq, stream_seq, lag: stream_seq - seq, state, poison };
+      });
+    },
+    poison: (limit, afterSeq = 0) => served.current.store.poison(limit, afterSeq),
+    rebuild: () => served.rebuild(),
+    caughtUpAt: () => level.caughtUpAt(),
+    digest: () => digestFile(served.current.file),
+    async close() {
+      clearInterval(probing);
+      waiters.close();
+      await served.close();
+    },
+  };
+}
+
+/** Keeps up when the rows were last level with the stream: exact, as the tail is asked first. */
+function probe(tail: () => Promise<number>, at: () => number, logger: Logger) {
+  let streamSeq = 0;
+  let caughtUpAt: number | undefined;
+  /** The stream ended at `seq` at time `time`; not all of it has been applied. */
+  let ahead: { seq: number; time: number } | undefined;
+  let asking = false;
+  const reached = (seq: number): void => {
+    if (ahead === undefined || ahead.seq > seq) return;
+    caughtUpAt = ahead.time;
+    ahead = undefined;
+  };
+  return {
+    reached,
+    streamSeq: () => streamSeq,
+    caughtUpAt: () => caughtUpAt,
+    forget() {
+      caughtUpAt = undefined;
+      ahead = undefined;
+    },
+    async ask() {
+      // While an earlier end is not reached, a later one would only move the goal away.
+      if (asking) return;
+      asking = true;
+      try {
+        const time = performance.now();
+        streamSeq = await tail();
+        ahead ??= { seq: streamSeq, time };
+        reached(at());
+      } catch (error) {
+        logger.debug({ err: error }, 'the end of the stream could not be asked');
+      } finally {
+        asking = false;
+      }
+    },
+  };
+}

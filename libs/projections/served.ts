@@ -1,0 +1,174 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { type Builds, openBuilds } from './files.ts';
+import { type Followed, type Projector, startProjector } from './projector.ts';
+import { openStore, type Store } from './store.ts';
+import type { Recorded, View } from './types.ts';
+
+/** One view file and what feeds it. */
+export type Build<E extends Recorded> = {
+  readonly number: number;
+  readonly file: string;
+  readonly store: Store<E>;
+  readonly projector: Projector;
+  /** Resolves when the file is closed and, if it is no longer wanted, removed. */
+  closed: Promise<void>;
+};
+
+export type ServedOptions<E extends Recorded> = Followed<E> & {
+  folder: string;
+  name: string;
+  views: readonly View<E>[];
+  logger: Logger;
+  maxEvents: number;
+  firstStreamId: string;
+  /** The served rows now reflect `seq`. */
+  onServed: (seq: number) => void;
+  /** Empty rows are served from here on. */
+  onStartOver: () => void;
+};
+
+const RETRY_MS = 1_000;
+
+/** The build that is served, and perhaps one that will replace it. */
+export class ServedBuild<E extends Recorded> {
+  readonly #options: ServedOptions<E>;
+  readonly #builds: Builds;
+  readonly #closing = new AbortController();
+  #streamId: string;
+  #current: Build<E>;
+  #next: { build: Build<E>; done: PromiseWithResolvers<void> } | undefined;
+
+  constructor(options: ServedOptions<E>) {
+    this.#options = options;
+    this.#streamId = options.firstStreamId;
+    this.#builds = openBuilds(options.folder, options.name);
+    const known = this.#builds.current();
+    this.#builds.sweep(known);
+    this.#current = (known === undefined ? undefined : this.#reopen(known)) ?? this.#create();
+    this.#builds.adopt(this.#current.number);
+  }
+
+  get current(): Build<E> {
+    return this.#current;
+  }
+
+  get rebuilding(): boolean {
+    return this.#next !== undefined;
+  }
+
+  rebuild(): Promise<void> {
+    if (this.#next !== undefined) return this.#next.done.promise;
+    if (this.#closing.signal.aborted) return Promise.reject(new Error('the views are closed'));
+    const build = this.#create();
+    const done = Promise.withResolvers<void>();
+    this.#next = { build, done };
+    this.#options.logger.info({ build: build.number }, 'rebuild started');
+    return done.promise;
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    const builds = [this.#current, this.#next?.build].filter((build) => build !== undefined);
+    for (const { projector } of builds) projector.stop();
+    await Promise.all(builds.map(({ closed }) => closed));
+  }
+
+  /** Opens an earlier build; undefined, and the file is gone, where it cannot be used. */
+  #reopen(number: number): Build<E> | undefined {
+    const opened = this.#open(number);
+    if (opened.ok) return this.#start(number, opened.store);
+    this.#options.logger.warn({ reason: opened.reason }, 'views start over');
+    if (opened.reason === 'damaged') this.#builds.setAside(number);
+    this.#builds.remove(number);
+    return undefined;
+  }
+
+  #create(): Build<E> {
+    const number = this.#builds.next();
+    const opened = this.#open(number);
+    if (!opened.ok) throw new Error(`a new view file is of ${opened.reason}`);
+    return this.#start(number, opened.store);
+  }
+
+  #open(number: number) {
+    const { views } = this.#options;
+    return openStore({ file: this.#builds.path(number), views, streamId: this.#streamId });
+  }
+
+  #start(number: number, store: Store<E>): Build<E> {
+    const { logger, maxEvents } = this.#options;
+    const projector = startProjector({
+      store,
+      followed: this.#options,
+      streamId: this.#streamId,
+      maxEvents,
+      logger: logger.child({ build: number }),
+      onCommit: () => this.#onCommit(build),
+    });
+    const file = this.#builds.path(number);
+    const build: Build<E> = { number, file, store, projector, closed: Promise.resolve() };
+    build.closed = this.#watch(build);
+    return build;
+  }
+
+  #onCommit(build: Build<E>): void {
+    const { seq } = build.store.position;
+    if (build === this.#current) {
+      this.#options.onServed(seq);
+      return;
+    }
+    const served = this.#current.store.position.seq;
+    if (seq >= served) this.#swap(build);
+    // So near the end, the served build waits a moment, or the other might never draw level.
+    else if (seq + this.#options.maxEvents >= served) this.#current.projector.hold();
+  }
+
+  #swap(build: Build<E>): void {
+    const old = this.#current;
+    this.#builds.adopt(build.number);
+    this.#current = build;
+    const next = this.#next;
+    this.#next = undefined;
+    old.projector.stop();
+    this.#options.logger.info({ build: build.number }, 'rebuild finished');
+    this.#options.onServed(build.store.position.seq);
+    // Finished means also: the old file is gone.
+    next?.done.resolve(old.closed);
+  }
+
+  /** Sees a build to its end. */
+  async #watch(build: Build<E>): Promise<void> {
+    const ending = await build.projector.ended;
+    if (ending !== 'stopped' && build === this.#current) await this.#startOver(ending);
+    build.store.close();
+    if (build === this.#next?.build) {
+      const { done } = this.#next;
+      this.#next = undefined;
+      this.#current.projector.release();
+      done.reject(new Error(`the rebuild ended early: ${ending}`));
+    }
+    if (build === this.#current) return;
+    if (ending === 'damaged') this.#builds.setAside(build.number);
+    this.#builds.remove(build.number);
+  }
+
+  /** Puts an empty build in place of one that can no longer be served. */
+  async #startOver(ending: string): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      try {
+        this.#streamId = await this.#options.streamId();
+        if (this.#closing.signal.aborted) return;
+        this.#next?.build.projector.stop();
+        const build = this.#create();
+        this.#builds.adopt(build.number);
+        this.#current = build;
+        this.#options.onStartOver();
+        return;
+      } catch (error) {
+        this.#options.logger.error({ err: error, ending }, 'views could not start over; will retry');
+        await sleep(RETRY_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+      }
+    }
+  }
+}
