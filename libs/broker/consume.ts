@@ -23,6 +23,11 @@ export type ConsumeOptions = {
   maxDeliver: number;
   /** Handlers at work at once in this process. Default 1, which also keeps the order. */
   concurrency?: number;
+  /**
+   * How long one handling may take. Then its signal is aborted and its lease ends, so that another
+   * may try. Default 600 000 ms.
+   */
+  handleLimitMs?: number;
   /** Messages out at once in the whole fleet. Default 1 000. */
   maxAckPending?: number;
   logger: Logger;
@@ -42,6 +47,7 @@ export type Consuming = {
 const RETRY_FIRST_MS = 250;
 const RETRY_MAX_MS = 30_000;
 const RESTART_MS = 500;
+const HANDLE_LIMIT_MS = 600_000;
 const CONSUMER_EXISTS = new Set([10013, 10105, 10148]);
 
 /** Delay before delivery `attempt` + 1: doubled each time up to 30 s; `random` is in [0, 1). */
@@ -151,10 +157,15 @@ async function settle(message: JsMsg, options: ConsumeOptions, signal: AbortSign
       logger.warn({ err: error, ...about }, 'the answer could not be sent');
     }
   };
-  const beatMs = Math.ceil(options.ackWaitMs / 3);
-  const alive = setInterval(() => answer(() => message.working()), beatMs);
+  const late = new AbortController();
+  const limitMs = options.handleLimitMs ?? HANDLE_LIMIT_MS;
+  const limit = setTimeout(() => late.abort(new Error(`took over ${limitMs} ms`)), limitMs);
+  const beat = () => {
+    if (!late.signal.aborted) answer(() => message.working());
+  };
+  const alive = setInterval(beat, Math.ceil(options.ackWaitMs / 3));
   try {
-    await options.handle(message, signal);
+    await options.handle(message, AbortSignal.any([signal, late.signal]));
     answer(() => message.ack());
   } catch (error) {
     const delayMs = retryDelayMs(about.attempt, Math.random());
@@ -162,6 +173,7 @@ async function settle(message: JsMsg, options: ConsumeOptions, signal: AbortSign
     answer(() => message.nak(delayMs));
   } finally {
     clearInterval(alive);
+    clearTimeout(limit);
   }
 }
 

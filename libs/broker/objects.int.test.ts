@@ -4,12 +4,10 @@ import { startTestBroker } from '#libs/testing';
 import { OBJECTS, STREAMS } from '#streams';
 import { expect, test } from 'vitest';
 import { getObject, putObject } from './objects.ts';
-import { applyStreams } from './streams.ts';
 
 test('bytes of every size come back as they went in', async () => {
-  await using server = await startTestBroker();
+  await using server = await startTestBroker({ streams: STREAMS });
   const broker = await server.connect();
-  await applyStreams(broker.jsm, STREAMS);
   for (const size of [0, 1, 128 * 1024, 128 * 1024 + 1, 1_000_000]) {
     const data = randomBytes(size);
     const stored = await putObject(broker, data);
@@ -23,9 +21,8 @@ test('bytes of every size come back as they went in', async () => {
 });
 
 test('the same bytes are stored once, also by ten at the same time', async () => {
-  await using server = await startTestBroker();
+  await using server = await startTestBroker({ streams: STREAMS });
   const broker = await server.connect();
-  await applyStreams(broker.jsm, STREAMS);
   const data = randomBytes(300_000);
   await Promise.all(Array.from({ length: 10 }, () => putObject(broker, data)));
   const { state } = await broker.jsm.streams.info(OBJECTS.name);
@@ -37,9 +34,8 @@ test('the same bytes are stored once, also by ten at the same time', async () =>
 });
 
 test('unknown is null; limits hold both ways; a bad digest is refused', async () => {
-  await using server = await startTestBroker();
+  await using server = await startTestBroker({ streams: STREAMS });
   const broker = await server.connect();
-  await applyStreams(broker.jsm, STREAMS);
   expect(await getObject(broker, '0'.repeat(64))).toBeNull();
   const data = randomBytes(1_000);
   const over = await putObject(broker, data, { maxBytes: 999 }).catch((e: unknown) => e);
@@ -53,9 +49,8 @@ test('unknown is null; limits hold both ways; a bad digest is refused', async ()
 });
 
 test('damaged content is an error, never an answer', async () => {
-  await using server = await startTestBroker();
+  await using server = await startTestBroker({ streams: STREAMS });
   const broker = await server.connect();
-  await applyStreams(broker.jsm, STREAMS);
   const { sha256 } = await putObject(broker, Buffer.from('what was meant'));
   const chunk = await broker.jsm.streams.getMessage(OBJECTS.name, { seq: 1 });
   await broker.jsm.streams.deleteMessage(OBJECTS.name, 1);
@@ -64,9 +59,8 @@ test('damaged content is an error, never an answer', async () => {
 });
 
 test('objects survive kill -9 of the broker', async () => {
-  await using server = await startTestBroker({ sync: 'always' });
+  await using server = await startTestBroker({ sync: 'always', streams: STREAMS });
   const broker = await server.connect();
-  await applyStreams(broker.jsm, STREAMS);
   const { sha256 } = await putObject(broker, Buffer.from('kept'));
   await server.kill();
   await server.restart();

@@ -10,18 +10,16 @@ export type ServerLine = {
 
 const LINE = /^\[\d+\] \S+ \S+ \[(\w{3})\] (.*)$/;
 const LEVELS: Record<string, ServerLine['level']> = { WRN: 'warn', ERR: 'error', FTL: 'error' };
-const RECOVERY = /^\s*(Starting restore|Restored|Recovering|Restoring)/;
 
 /** Parses a line; what does not look like the server's log (a crash, a usage error) is a warning. */
 export function parseServerLine(text: string): ServerLine {
   const match = LINE.exec(text);
   if (match === null) return { level: 'warn', text, ready: false };
   const [, tag = '', message = ''] = match;
-  const level = LEVELS[tag] ?? (RECOVERY.test(message) ? 'info' : 'debug');
   const port = /^Listening for client connections on .*:(\d+)$/.exec(message)?.[1];
   return {
-    level,
-    text: message,
+    level: LEVELS[tag] ?? 'debug',
+    text: message.trim(),
     ...(port !== undefined && { port: Number(port) }),
     ready: message === 'Server is ready',
   };

@@ -20,8 +20,8 @@ test.each([
   [
     `${at} [INF]   Restored 1,000 messages for stream '$G > LEDGER' in 2ms`,
     {
-      level: 'info',
-      text: "  Restored 1,000 messages for stream '$G > LEDGER' in 2ms",
+      level: 'debug',
+      text: "Restored 1,000 messages for stream '$G > LEDGER' in 2ms",
       ready: false,
     },
   ],

@@ -45,7 +45,7 @@ export type RunningBroker = {
 };
 
 const STOP_GRACE_MS = 15_000;
-const PROGRESS_MS = 5_000;
+const PROGRESS_MS = 2_000;
 
 /**
  * Starts nats-server with JetStream on `dataDir` and waits until it is ready. One process per

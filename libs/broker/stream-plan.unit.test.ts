@@ -9,13 +9,13 @@ const EMPTY: StreamUse = {
   messages: 0,
   bytes: 0,
   num_subjects: 0,
-  first_ts: '0001-01-01T00:00:00Z' as unknown as number,
+  first_ts: '0001-01-01T00:00:00Z',
 };
 const USED: StreamUse = {
   messages: 10,
   bytes: 5_000,
   num_subjects: 5,
-  first_ts: '2026-11-10T10:00:00Z' as unknown as number,
+  first_ts: '2026-11-10T10:00:00Z',
 };
 
 function plan(stream: StreamDeclaration, drift: Partial<StreamConfig>, use = USED) {
@@ -82,7 +82,7 @@ describe('changes that a person must make', () => {
   test('one blocked field blocks the stream, and all changes are listed', () => {
     const result = plan(JOBS, { retention: 'limits', description: 'other' });
     expect(result.action).toBe('blocked');
-    expect(result.changes.map(({ field }) => field)).toEqual(['retention', 'description']);
+    expect(result.changes.map(({ field }) => field)).toEqual(['description', 'retention']);
   });
 
   test('at the limit there is room, one below there is not', () => {

@@ -3,14 +3,13 @@ import { startTestBroker, testLogger, waitFor } from '#libs/testing';
 import { STREAMS } from '#streams';
 import { expect, test } from 'vitest';
 import type { Broker } from './connect.ts';
-import { applyStreams } from './streams.ts';
 import { cancelTimer, consumeTimers, type FiredTimer, scheduleTimer } from './timers.ts';
 
 const logger = testLogger();
 
 test('a timer fires once, when it is due, with its payload', async () => {
-  await using server = await startTestBroker();
-  const broker = await withStreams(server);
+  await using server = await startTestBroker({ streams: STREAMS });
+  const broker = await server.connect();
   const fired: FiredTimer[] = [];
   const consuming = collect(broker, fired);
   const at = new Date(Date.now() + 700);
@@ -26,8 +25,8 @@ test('a timer fires once, when it is due, with its payload', async () => {
 });
 
 test('a timer that is due in the past fires at once', async () => {
-  await using server = await startTestBroker();
-  const broker = await withStreams(server);
+  await using server = await startTestBroker({ streams: STREAMS });
+  const broker = await server.connect();
   const fired: FiredTimer[] = [];
   const consuming = collect(broker, fired);
   await scheduleTimer(broker, { kind: 'deadline', id: 'o1', at: new Date(0), payload: null });
@@ -36,8 +35,8 @@ test('a timer that is due in the past fires at once', async () => {
 });
 
 test('setting it again replaces it, cancelling removes it, and it can be set once more', async () => {
-  await using server = await startTestBroker();
-  const broker = await withStreams(server);
+  await using server = await startTestBroker({ streams: STREAMS });
+  const broker = await server.connect();
   const fired: FiredTimer[] = [];
   const consuming = collect(broker, fired);
   const soon = new Date(Date.now() + 800);
@@ -61,8 +60,8 @@ test('setting it again replaces it, cancelling removes it, and it can be set onc
 });
 
 test.each(['restart', 'kill'] as const)('timers survive a %s of the broker', async (how) => {
-  await using server = await startTestBroker({ sync: 'always' });
-  const broker = await withStreams(server);
+  await using server = await startTestBroker({ sync: 'always', streams: STREAMS });
+  const broker = await server.connect();
   const fired: FiredTimer[] = [];
   const consuming = collect(broker, fired);
   const at = (delayMs: number) => new Date(Date.now() + delayMs);
@@ -79,8 +78,8 @@ test.each(['restart', 'kill'] as const)('timers survive a %s of the broker', asy
 });
 
 test('a handler that throws gets the timer again; other kinds are not its business', async () => {
-  await using server = await startTestBroker();
-  const broker = await withStreams(server);
+  await using server = await startTestBroker({ streams: STREAMS });
+  const broker = await server.connect();
   const seen: number[] = [];
   const consuming = consumeTimers(broker, {
     durable: 't',
@@ -100,8 +99,8 @@ test('a handler that throws gets the timer again; other kinds are not its busine
 });
 
 test('bad names and large payloads are refused', async () => {
-  await using server = await startTestBroker();
-  const broker = await withStreams(server);
+  await using server = await startTestBroker({ streams: STREAMS });
+  const broker = await server.connect();
   const at = new Date();
   const set = (kind: string, id: string, payload: unknown) =>
     scheduleTimer(broker, { kind, id, at, payload }).catch((error: unknown) => error);
@@ -111,12 +110,6 @@ test('bad names and large payloads are refused', async () => {
   expect(await set('a', 'x', fits)).toBeUndefined();
   expect(isAppError(await set('a', 'x', `${fits}x`), 'PAYLOAD_TOO_LARGE')).toBe(true);
 });
-
-async function withStreams(server: { connect(): Promise<Broker> }): Promise<Broker> {
-  const broker = await server.connect();
-  await applyStreams(broker.jsm, STREAMS);
-  return broker;
-}
 
 function collect(broker: Broker, fired: FiredTimer[]) {
   return consumeTimers(broker, {

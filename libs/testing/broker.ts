@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  applyStreams,
   type Broker,
   type ConnectOptions,
   connectBroker,
@@ -10,12 +11,15 @@ import {
   type StartBrokerOptions,
   startBroker,
 } from '#libs/broker';
+import type { StreamDeclaration } from '#streams';
 import { type Logger, pino } from 'pino';
 
 export type TestBrokerOptions = {
   /** Default `2m`: fast. Use `always` where a test kills the machine's view of the disk. */
   sync?: NonNullable<StartBrokerOptions['sync']>;
   maxPayloadBytes?: number;
+  /** Streams to create before the test begins, as STREAMS of #streams. */
+  streams?: readonly StreamDeclaration[];
 };
 
 /** A nats-server of one test, on a random port, with a store of its own. */
@@ -40,48 +44,61 @@ export function testLogger(name = 'test'): Logger {
   return pino({ name, level: process.env.TEST_LOG_LEVEL ?? 'silent' });
 }
 
-/** `await using broker = await startTestBroker()`. */
+/** `await using broker = await startTestBroker({ streams: STREAMS })`. */
 export async function startTestBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
+  const { streams, ...serverOptions } = options;
   const dataDir = await mkdtemp(join(tmpdir(), 'ironclaw-broker-'));
   const logger = testLogger('broker');
   const connections: Broker[] = [];
-  const start = (port: number) => startBroker({ sync: '2m', ...options, dataDir, logger, port });
-  let server: RunningBroker;
-  try {
-    server = await start(0);
-  } catch (error) {
-    await rm(dataDir, { recursive: true, force: true });
-    throw error;
-  }
-  return {
+  const start = (port: number) =>
+    startBroker({ sync: '2m', ...serverOptions, dataDir, logger, port });
+  let server: RunningBroker | undefined;
+  const running = () => {
+    if (server === undefined) throw new Error('the test broker did not start');
+    return server;
+  };
+  const broker: TestBroker = {
     get url() {
-      return server.url;
+      return running().url;
     },
     get pid() {
-      return server.pid;
+      return running().pid;
     },
     dataDir,
     async connect(overrides = {}) {
-      const broker = await connectBroker({ url: server.url, name: 'test', logger, ...overrides });
-      connections.push(broker);
-      return broker;
+      const url = running().url;
+      const connection = await connectBroker({ url, name: 'test', logger, ...overrides });
+      connections.push(connection);
+      return connection;
     },
     async kill() {
-      process.kill(server.pid, 'SIGKILL');
-      await server.exited;
-      await server.stop();
+      process.kill(running().pid, 'SIGKILL');
+      await running().exited;
+      await running().stop();
     },
-    stop: () => server.stop(),
+    stop: () => running().stop(),
     async restart() {
-      await server.stop();
-      server = await start(server.port);
+      await running().stop();
+      server = await start(running().port);
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all(connections.map((broker) => broker.close()));
-      await server.stop();
+      await Promise.all(connections.map((connection) => connection.close()));
+      await server?.stop();
       await rm(dataDir, { recursive: true, force: true });
     },
   };
+  try {
+    server = await start(0);
+    if (streams !== undefined) {
+      const connection = await broker.connect();
+      await applyStreams(connection.jsm, streams);
+      await connection.close();
+    }
+    return broker;
+  } catch (error) {
+    await broker[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 /**
