@@ -16,8 +16,9 @@ function linesWhere(refused: (line: string) => boolean): string[] {
   );
 }
 
-test(`no line is longer than ${LINE_MAX} characters`, () => {
-  expect(linesWhere((line) => line.length > LINE_MAX)).toEqual([]);
+test(`no line is longer than ${LINE_MAX} characters, but for patterns, which cannot be cut`, () => {
+  const isPattern = (line: string): boolean => /^\s*(\/|.*String\.raw`)/.test(line);
+  expect(linesWhere((line) => line.length > LINE_MAX && !isPattern(line))).toEqual([]);
 });
 
 test('nothing is marked as unfinished', () => {
