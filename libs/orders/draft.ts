@@ -1,21 +1,32 @@
-import type { AppError, ErrorCode, EventType, LedgerEvent, PayloadOf } from '#libs/contracts';
-import { AppError as Refusal } from '#libs/contracts';
+import {
+  AppError,
+  type ErrorCode,
+  type EventType,
+  type LedgerEvent,
+  type PayloadOf,
+} from '#libs/contracts';
 import type { OrderState } from './order-state.ts';
 import type { RunState } from './run.ts';
 
 /**
- * An event to append. The caller adds garrison, time and `event_id = eventIdFor(garrison, key)`:
- * the same decision on the same state has the same key, so a repeated handler writes nothing new.
+ * An event to append. The caller adds the time and `event_id = eventIdFor(garrison_id, key)`: the
+ * same decision on the same state has the same key, so a repeated handler writes nothing new.
  */
 export type EventDraft = {
   [T in EventType]: {
     type: T;
     payload: PayloadOf<T>;
+    garrison_id: string;
     theater_id: string | null;
     run_id: string | null;
     order_id: string | null;
     unit_id: string | null;
     key: string;
+    /**
+     * Sequence at which the event's subject must stand; only on the first event of a subject in a
+     * decision, as an atomic batch wants it.
+     */
+    expect?: number;
   };
 }[EventType];
 
@@ -25,21 +36,34 @@ export type Decision = Result<EventDraft[]>;
 
 /** The command is legal and leads to `events`, to be appended together. */
 export function decided(...events: EventDraft[]): Decision {
+  const begun = new Set<string | null>();
+  for (const event of events) {
+    if (begun.has(event.order_id)) delete event.expect;
+    begun.add(event.order_id);
+  }
   return { ok: true, events };
+}
+
+/** The command is refused. */
+export function refused(error: AppError): Decision {
+  return { ok: false, error };
 }
 
 /** The command is refused with a code of the catalogue. */
 export function refuse(code: ErrorCode, params: Record<string, string | number>): Decision {
-  return { ok: false, error: new Refusal(code, params) };
+  return refused(new AppError(code, params));
 }
 
-/** Refuses `what` because of where the order stands. */
+/** Refuses `what` because of where its subject stands. */
 export function notPossible(what: string, status: string): Decision {
   return refuse('ILLEGAL_TRANSITION', { what, status });
 }
 
-/** The draft's key parts that tell one event of a type from the next of the same attempt. */
-type More = { unitId?: string | null; key?: (string | number)[] };
+type More = {
+  unitId?: string | null;
+  /** Tells this event from others of its type in the same attempt. */
+  key?: (string | number)[];
+};
 
 /** Drafts an event of `order`; its key is of the current attempt and whatever `more.key` adds. */
 export function orderEvent<T extends EventType>(
@@ -48,28 +72,44 @@ export function orderEvent<T extends EventType>(
   payload: PayloadOf<T>,
   more: More = {},
 ): EventDraft {
-  const { theater_id, run_id, order_id, attempt } = order;
-  const key = [theater_id, order_id, attempt, type, ...(more.key ?? [])].join('/');
-  const unit_id = more.unitId ?? null;
-  return { type, payload, theater_id, run_id, order_id, unit_id, key } as EventDraft;
+  const { garrison_id, theater_id, run_id, order_id, attempt } = order;
+  return {
+    type,
+    payload,
+    garrison_id,
+    theater_id,
+    run_id,
+    order_id,
+    unit_id: more.unitId ?? null,
+    key: [theater_id, order_id, attempt, type, ...(more.key ?? [])].join('/'),
+    expect: order.subject_seq,
+  } as EventDraft;
 }
+
+type RunPlace = Pick<RunState, 'garrison_id' | 'theater_id' | 'run_id' | 'subject_seq'>;
 
 /** Drafts an event of the run itself. */
 export function runEvent<T extends EventType>(
-  run: Pick<RunState, 'run_id' | 'theater_id'>,
+  run: RunPlace,
   type: T,
   payload: PayloadOf<T>,
 ): EventDraft {
-  const { theater_id, run_id } = run;
-  const key = [theater_id, run_id, type].join('/');
-  return { type, payload, theater_id, run_id, order_id: null, unit_id: null, key } as EventDraft;
+  const { garrison_id, theater_id, run_id } = run;
+  return {
+    type,
+    payload,
+    garrison_id,
+    theater_id,
+    run_id,
+    order_id: null,
+    unit_id: null,
+    key: [theater_id, run_id, type].join('/'),
+    expect: run.subject_seq,
+  } as EventDraft;
 }
 
 /** The event that a draft becomes. */
-export function toEvent(
-  draft: EventDraft,
-  given: { event_id: string; ts: string; garrison_id: string },
-): LedgerEvent {
-  const { key: _key, ...fields } = draft;
+export function toEvent(draft: EventDraft, given: { event_id: string; ts: string }): LedgerEvent {
+  const { key: _key, expect: _expect, ...fields } = draft;
   return { ...given, ...fields } as LedgerEvent;
 }

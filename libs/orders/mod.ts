@@ -9,9 +9,33 @@ export {
 } from './aggregate.ts';
 export type { Anomaly, AnomalyKind, AnomalyMark } from './anomaly.ts';
 export { addCost, type Cost, NO_COST } from './cost.ts';
+export { transitionsMarkdown, transitionsMermaid } from './diagram.ts';
 export { type Decision, type EventDraft, type Result, toEvent } from './draft.ts';
 export { deriveId, eventIdFor, orderIdFor, runIdFor } from './ids.ts';
+export {
+  failIntegration,
+  integrated,
+  integrationReady,
+  passIntegration,
+  startIntegration,
+} from './integration.ts';
+export { nextForRun, readyOrders, type RunStep } from './next.ts';
 export { anomalyOf, evolveOrder, mayReissue } from './order.ts';
+export {
+  blockOrder,
+  cancelOrder,
+  claimOrder,
+  completeOrder,
+  delayMs,
+  enqueueOrder,
+  type FailCommand,
+  failOrder,
+  hasRetriesLeft,
+  reissueOrder,
+  retriesOf,
+  startOrder,
+  type UnitReport,
+} from './order-decide.ts';
 export {
   type Artifact,
   type AttemptRecord,
@@ -26,6 +50,15 @@ export {
   type Worktree,
 } from './order-state.ts';
 export {
+  ack,
+  escalate,
+  type EscalateCommand,
+  escalationIdFor,
+  type RecoverCommand,
+  recoverOrder,
+  recoveryRequired,
+} from './recovery.ts';
+export {
   evolveRun,
   type ReplyPart,
   type RunArtifact,
@@ -33,6 +66,21 @@ export {
   type RunError,
   type RunState,
 } from './run.ts';
+export {
+  cancelLiveOrders,
+  cancelRun,
+  checkPlan,
+  completeRun,
+  createRun,
+  type CreateRun,
+  dispatchRun,
+  failRun,
+  type PlanMeta,
+  type PlannedStep,
+  planRun,
+  requiredOrders,
+} from './run-decide.ts';
+export { evolveService, serviceEdge, type ServiceState } from './service.ts';
 export {
   type IntegrationStatus,
   isTerminal,
@@ -46,3 +94,12 @@ export {
   type ServiceStatus,
   type WorktreeStatus,
 } from './tables.ts';
+export { evolveTheater, openTheater, type OpenTheater, type TheaterState } from './theater.ts';
+export {
+  presentWorktree,
+  worktreeArchived,
+  worktreeCreated,
+  worktreeQuarantined,
+  worktreeReady,
+  worktreeRemoved,
+} from './worktree.ts';

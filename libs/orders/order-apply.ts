@@ -35,6 +35,7 @@ export function beginAttempt(next: OrderDraft, attempt: number, ts: string): voi
   next.aar = null;
   next.commit_sha = null;
   next.integration = null;
+  next.recovery = null;
   next.signal = null;
   next.attempt_cost = NO_COST;
   next.labels = [];
@@ -227,15 +228,15 @@ const APPLY: { readonly [T in EventType]?: Apply<T> } = {
     integration(next, { state: 'INTEGRATED', ...(commit_sha !== undefined && { commit_sha }) });
   },
   RECOVERY_REQUIRED: (next, { payload }) => {
-    next.recovery = { state: 'REQUIRED', reason: payload.reason ?? '', attempt: next.attempt };
+    next.recovery = { state: 'REQUIRED', reason: payload.reason ?? '' };
   },
   RECOVERY_STARTED: (next, { payload }) => {
     const reason = payload.reason ?? next.recovery?.reason ?? '';
-    next.recovery = { state: 'STARTED', reason, attempt: next.attempt };
+    next.recovery = { state: 'STARTED', reason };
   },
   RECOVERY_COMPLETED: (next, { payload }) => {
     const reason = payload.reason ?? next.recovery?.reason ?? '';
-    next.recovery = { state: 'COMPLETED', reason, attempt: next.attempt };
+    next.recovery = { state: 'COMPLETED', reason };
   },
   ESCALATION_RAISED: (next, { payload, event_id }) => {
     const escalation_id = payload.escalation_id ?? event_id;

@@ -59,7 +59,8 @@ export type Integration = {
   files?: string[];
 };
 
-export type Recovery = { state: RecoveryStatus; reason: string; attempt: number };
+/** The recovery of the current attempt. */
+export type Recovery = { state: RecoveryStatus; reason: string };
 export type Escalation = { escalation_id: string; severity: Severity; acked: boolean };
 
 /** An order while it is being folded; everyone else sees it as OrderState. */

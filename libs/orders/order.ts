@@ -26,7 +26,7 @@ export function evolveOrder(state: OrderState | undefined, event: StoredEvent): 
     next.run_id ??= event.run_id;
     next.theater_id ??= event.theater_id;
     const atHome = event.run_id === next.run_id && event.theater_id === next.theater_id;
-    if (atHome) next.subject_seq = event.seq;
+    if (atHome && event.garrison_id === next.garrison_id) next.subject_seq = event.seq;
   }
   if (kind === 'duplicate_event') return next;
   next.last_event_id = event.event_id;
@@ -104,9 +104,9 @@ export function mayReissue(state: OrderState): boolean {
   if (!isLegal(ORDER_TRANSITIONS, 'ORDER_REISSUED', state.status)) return false;
   if (state.status !== 'COMPLETED') return true;
   if (state.integration?.state === 'INTEGRATED') return false;
-  const { recovery } = state;
-  const found = recovery?.attempt === state.attempt && recovery.state !== 'COMPLETED';
-  return found || state.integration?.state === 'FAILED';
+  const { recovery, integration } = state;
+  if (integration?.state === 'FAILED') return true;
+  return recovery !== null && recovery.state !== 'COMPLETED';
 }
 
 function differs(known: string | null, told: string | null): boolean {

@@ -119,7 +119,7 @@ export function evolveRun(state: RunState | undefined, event: StoredEvent): RunS
   if (kind !== 'run_mismatch') {
     next.theater_id ??= event.theater_id;
     const atHome = event.order_id === null && event.theater_id === next.theater_id;
-    if (atHome) next.subject_seq = event.seq;
+    if (atHome && event.garrison_id === next.garrison_id) next.subject_seq = event.seq;
   }
   if (kind === 'duplicate_event') return next;
   next.last_event_id = event.event_id;

@@ -1,0 +1,71 @@
+import type { GateResult } from '#libs/contracts';
+import { type Decision, decided, notPossible, orderEvent } from './draft.ts';
+import type { OrderState } from './order-state.ts';
+import { INTEGRATION_TRANSITIONS, isLegal } from './tables.ts';
+
+type IntegrationEvent =
+  | 'INTEGRATION_READY'
+  | 'INTEGRATION_STARTED'
+  | 'INTEGRATION_PASSED'
+  | 'INTEGRATION_FAILED'
+  | 'INTEGRATED';
+
+/** The result was checked and may be integrated. */
+export function integrationReady(order: OrderState): Decision {
+  const state = order.integration?.state;
+  if (state !== undefined && state !== 'FAILED') return decided();
+  const { attempt, commit_sha } = order;
+  return move(order, 'INTEGRATION_READY', {
+    attempt,
+    ...(commit_sha !== null && { commit_sha }),
+  });
+}
+
+/** The gates begin; where an earlier run of them did not end, it goes on. */
+export function startIntegration(order: OrderState, command: { gateProfile: string }): Decision {
+  const state = order.integration?.state;
+  if (state === 'STARTED' || state === 'PASSED' || state === 'INTEGRATED') return decided();
+  const { attempt } = order;
+  return move(order, 'INTEGRATION_STARTED', { attempt, gate_profile: command.gateProfile });
+}
+
+/** All gates let the result through. */
+export function passIntegration(order: OrderState, command: { gates: GateResult[] }): Decision {
+  const state = order.integration?.state;
+  if (state === 'PASSED' || state === 'INTEGRATED') return decided();
+  return move(order, 'INTEGRATION_PASSED', { attempt: order.attempt, gates: command.gates });
+}
+
+/** A gate or the merge refuses the result; the mainline is as it was. */
+export function failIntegration(
+  order: OrderState,
+  command: { gate: string; message: string; gates?: GateResult[]; files?: string[] },
+): Decision {
+  if (order.integration?.state === 'FAILED') return decided();
+  return move(order, 'INTEGRATION_FAILED', { attempt: order.attempt, ...command });
+}
+
+/** The result is on the mainline as `commitSha`. */
+export function integrated(
+  order: OrderState,
+  command: { commitSha: string; mainline: string },
+): Decision {
+  if (order.integration?.state === 'INTEGRATED') return decided();
+  const { commitSha: commit_sha, mainline } = command;
+  return move(order, 'INTEGRATED', { attempt: order.attempt, commit_sha, mainline });
+}
+
+function move(
+  order: OrderState,
+  type: IntegrationEvent,
+  payload: Parameters<typeof orderEvent<IntegrationEvent>>[2],
+): Decision {
+  if (order.status !== 'COMPLETED') return notPossible(type, `the order is ${order.status}`);
+  const state = order.integration?.state ?? 'NONE';
+  // NONE is open to a ledger that missed the beginning, not to a decision of ours.
+  const begins = type === 'INTEGRATION_READY' || type === 'INTEGRATION_STARTED';
+  if (!isLegal(INTEGRATION_TRANSITIONS, type, state) || (state === 'NONE' && !begins)) {
+    return notPossible(type, `the integration is ${state}`);
+  }
+  return decided(orderEvent(order, type, payload, { key: [order.version] }));
+}
