@@ -1,0 +1,26 @@
+export { type Auth, authFromEnv, type Token, tokenHash } from './auth.ts';
+export {
+  type CallOptions,
+  type ClientOptions,
+  createClient,
+  type ServiceClient,
+} from './client.ts';
+export { type HttpServer, type ServeHttpOptions, serveHttp } from './http.ts';
+export type { Outcome } from './invoke.ts';
+export { type NatsServer, type ServeNatsOptions, serveNats } from './nats.ts';
+export { DEFAULT_RATES, type Rate, type RateClass, type Rates } from './rate-limit.ts';
+export type { Mount } from './routes.ts';
+export {
+  type CallData,
+  type CallInput,
+  type Ctx,
+  defineService,
+  type Handler,
+  type Handlers,
+  type LiveEvent,
+  type Operation,
+  Reply,
+  reply,
+  type Service,
+} from './service.ts';
+export { QUEUE_GROUP, subjectOf } from './subjects.ts';

@@ -1,0 +1,51 @@
+/** Names of log fields whose values are never written. */
+export const SECRET_FIELDS = [
+  'authorization',
+  'Authorization',
+  'proxy-authorization',
+  'cookie',
+  'api_key',
+  'apiKey',
+  'api-key',
+  'x-api-key',
+  'token',
+  'password',
+  'pass',
+  'secret',
+  'IO_INTELLIGENCE_API_KEY',
+  'OPENAI_API_KEY',
+  'NATS_TOKEN',
+  'NATS_PASSWORD',
+] as const;
+
+export const REDACTED = '[redacted]';
+
+/** Paths for pino: each secret field at the top and up to two objects deep. */
+export function redactPaths(): string[] {
+  return SECRET_FIELDS.flatMap((name) => {
+    const key = `["${name}"]`;
+    return [key, `*${key}`, `*.*${key}`];
+  });
+}
+
+const IN_TEXT = [
+  // Authorization headers that found their way into an error's message.
+  /\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}/gi,
+  // Keys of model providers, by their usual prefixes.
+  /\b(sk|io|key|pk)-[A-Za-z0-9_-]{16,}/g,
+  // User and password of a URL.
+  /([a-z][a-z0-9+.-]*:\/\/)[^\s/@"\\:]+:[^\s/@"\\]+@/gi,
+];
+
+/** Takes bearer tokens, provider keys and URL passwords out of a text. */
+export function redactText(text: string): string {
+  return IN_TEXT.reduce(
+    (clean, pattern) =>
+      clean.replace(pattern, (_, kept: string) => {
+        const separator = kept.endsWith('//') ? '' : ' ';
+        const end = separator === '' ? '@' : '';
+        return `${kept}${separator}${REDACTED}${end}`;
+      }),
+    text,
+  );
+}
