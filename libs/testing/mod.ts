@@ -5,3 +5,5 @@ export {
   testLogger,
   waitFor,
 } from './broker.ts';
+export { type EventScript, eventScript, type Verdict, when } from './decider.ts';
+export { arbitraryEvent, arbitraryLedger } from './event-arbitrary.ts';
