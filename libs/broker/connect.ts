@@ -161,7 +161,8 @@ async function retryUntil<T>(deadline: number, attempt: () => Promise<T>): Promi
     } catch (error) {
       const refused = error instanceof errors.AuthorizationError;
       if (isAppError(error)) throw error;
-      if (refused || Date.now() + RETRY_MS >= deadline) throw brokerUnavailable(error);
+      if (refused || Date.now() + RETRY_MS >= deadline)
+        throw brokerUnavailable(String(error), error);
       await sleep(RETRY_MS);
     }
   }

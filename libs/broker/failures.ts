@@ -24,9 +24,8 @@ export function isBrokerUnavailable(error: unknown): boolean {
   return UNREACHABLE.some((kind) => error instanceof kind);
 }
 
-/** A DEPENDENCY_UNAVAILABLE with what went wrong as its reason. */
-export function brokerUnavailable(cause: unknown): AppError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
+/** A DEPENDENCY_UNAVAILABLE about the broker. */
+export function brokerUnavailable(reason: string, cause?: unknown): AppError {
   return new AppError('DEPENDENCY_UNAVAILABLE', { dependency: 'The broker', reason }, { cause });
 }
 
@@ -45,6 +44,6 @@ export async function callBroker<T>(
     return await call();
   } catch (error) {
     if (isAppError(error) || !isBrokerUnavailable(error)) throw error;
-    throw brokerUnavailable(error);
+    throw brokerUnavailable((error as Error).message, error);
   }
 }

@@ -22,7 +22,8 @@ const SQLITE_BUSY = 5;
 /**
  * Takes the data directory for this process. The lock is one of the operating system (held through
  * SQLite on `broker.lock`), so it ends with the process, however that ends, and never goes stale;
- * `broker.json` beside it says who holds it.
+ * `broker.json` beside it says who holds it. Nothing else in this process may open `broker.lock`:
+ * POSIX drops the lock when any handle of the process on it is closed.
  *
  * @throws {ALREADY_RUNNING} with the path and the pid of the holder
  */

@@ -25,6 +25,21 @@ test('a second start on the same directory is refused and names path and pid', a
   expect(connection.isConnected()).toBe(true);
 });
 
+test('of five starts at the same time one wins', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'ironclaw-broker-'));
+  try {
+    const starts = Array.from({ length: 5 }, () => startBroker({ dataDir, logger }));
+    const results = await Promise.allSettled(starts);
+    const won = results.filter((result) => result.status === 'fulfilled');
+    const lost = results.filter((result) => result.status === 'rejected');
+    expect(won).toHaveLength(1);
+    expect(lost.every(({ reason }) => isAppError(reason, 'ALREADY_RUNNING'))).toBe(true);
+    await won[0]?.value.stop();
+  } finally {
+    await rm(dataDir, { recursive: true, force: true });
+  }
+});
+
 test('a clean restart keeps the messages and the port', async () => {
   await using broker = await startTestBroker();
   const { js, jsm, isConnected } = await broker.connect();

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { AppError } from '#libs/contracts';
 import type { Logger } from 'pino';
 import { findServerBinary } from './binary.ts';
+import { brokerUnavailable } from './failures.ts';
 import { type DirectoryLock, lockDirectory } from './lock.ts';
 import { processIdentity, stopProcess } from './process.ts';
 import { parseServerLine, type ServerLine } from './server-log.ts';
@@ -164,8 +164,7 @@ async function waitUntilReady(
   let port = 0;
   let last = '';
   const ready = Promise.withResolvers<number>();
-  const fail = (reason: string) =>
-    ready.reject(new AppError('DEPENDENCY_UNAVAILABLE', { dependency: 'The broker', reason }));
+  const fail = (reason: string) => ready.reject(brokerUnavailable(reason));
   if (child.stderr === null) throw new Error('nats-server was started without a pipe');
   createInterface({ input: child.stderr }).on('line', (text) => {
     const line = parseServerLine(text);

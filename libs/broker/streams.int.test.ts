@@ -89,6 +89,9 @@ test('replicas are part of the declaration', async () => {
   await applyStreams(jsm, [LEDGER]);
   const [plan] = await planStreams(jsm, streamsWithReplicas(3).slice(0, 1));
   expect(plan?.changes).toEqual([{ field: 'num_replicas', have: 1, want: 3 }]);
+  const refused = await applyStreams(jsm, streamsWithReplicas(3)).catch((error: unknown) => error);
+  expect(isAppError(refused, 'DEPENDENCY_UNAVAILABLE')).toBe(true);
+  expect((refused as Error).message).toContain('LEDGER');
 });
 
 function actions(plans: { action: string }[]): string[] {

@@ -6,6 +6,7 @@ import {
   type JetStreamManager,
   type StreamInfo,
 } from '@nats-io/jetstream';
+import { brokerUnavailable } from './failures.ts';
 import { planUpdate, type StreamPlan, toStreamConfig } from './stream-plan.ts';
 
 const NAME_IN_USE = 10058;
@@ -22,6 +23,8 @@ export async function planStreams(
 /**
  * Creates what is missing and makes the changes that lose nothing. Blocked streams stay as they
  * are. Answers what was done, so a second call answers `none`. Safe to run several times at once.
+ *
+ * @throws {DEPENDENCY_UNAVAILABLE} the server refuses, as for want of disk or of servers
  */
 export async function applyStreams(
   jsm: JetStreamManager,
@@ -62,7 +65,9 @@ async function applyStream(jsm: JetStreamManager, stream: StreamDeclaration): Pr
     } catch (error) {
       // Somebody else created it in between: look again at what is left to do.
       const raced = hasCode(error, NAME_IN_USE) || hasCode(error, JetStreamApiCodes.StreamNotFound);
-      if (!raced || attempt === ATTEMPTS) throw error;
+      if (raced && attempt < ATTEMPTS) continue;
+      if (!(error instanceof JetStreamApiError)) throw error;
+      throw brokerUnavailable(`stream ${stream.name}: ${error.message}`, error);
     }
   }
 }
