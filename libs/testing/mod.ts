@@ -7,3 +7,10 @@ export {
 } from './broker.ts';
 export { type EventScript, eventScript, type Verdict, when } from './decider.ts';
 export { arbitraryEvent, arbitraryLedger } from './event-arbitrary.ts';
+export {
+  type ModelMode,
+  type ModelServer,
+  type ServedRequest,
+  type ServedToolCall,
+  startModelServer,
+} from './model-server.ts';
