@@ -72,4 +72,12 @@ export {
   usage,
 } from './shapes.ts';
 export { API, ENDPOINTS } from './endpoints/list.ts';
-export { COMMON_ERRORS, type Endpoint, pathParams, type Role, ROLES, type Scope } from './endpoints/endpoint.ts';
+export {
+  COMMON_ERRORS,
+  type Endpoint,
+  type InputOf,
+  pathParams,
+  type Role,
+  ROLES,
+  type Scope,
+} from './endpoints/endpoint.ts';

@@ -32,22 +32,21 @@ const STALE_WAIT_MS = 25;
  */
 export function createAggregateStore<S>(
   broker: Broker,
-  fold: { initial: S; evolve: (state: S, event: StoredEvent) => S },
+  initial: S,
+  fold: (state: S, events: readonly StoredEvent[]) => S,
   capacity = 500,
 ): AggregateStore<S> {
   const cache = new Map<string, Entry<S>>();
 
   const refresh = async (filter: string): Promise<Entry<S>> => {
     const known = cache.get(filter);
-    let state = known?.state ?? fold.initial;
+    let state = known?.state ?? initial;
     let seq = known?.seq ?? 0;
     const versions = new Map(known?.versions);
     for await (const page of readFrom(broker, filter, seq + 1)) {
-      for (const event of page) {
-        state = fold.evolve(state, event);
-        seq = event.seq;
-        versions.set(ledgerSubject(event), event.seq);
-      }
+      state = fold(state, page);
+      for (const event of page) versions.set(ledgerSubject(event), event.seq);
+      seq = page.at(-1)?.seq ?? seq;
     }
     const entry = { state, seq, versions };
     // Two loads at once may both have read; the one that got further stays.

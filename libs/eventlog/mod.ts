@@ -11,6 +11,7 @@ export {
   type PoisonMessage,
 } from './follow.ts';
 export { createTurns, Later, type ReactorOptions, startReactor } from './react.ts';
+export { type LiveFilter, liveEvents } from './live.ts';
 export { ledgerTail, readBySeq, readFirst, readFrom } from './read.ts';
 export {
   deadSubject,

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isAppError } from '#libs/contracts';
+import { type AnyEvent, isAppError } from '#libs/contracts';
 import {
   type AggregateStore,
   type Appended,
@@ -61,8 +61,8 @@ function toEntries<S>(
   const seen = new Set<string>();
   const ts = log.defaults.now().toISOString();
   return drafts.map((draft) => {
-    const event_id = eventIdFor(log.garrisonId, draft.key);
-    const event = toEvent(draft, { event_id, ts, garrison_id: log.garrisonId });
+    const event_id = eventIdFor(draft.garrison_id, draft.key);
+    const event = toEvent(draft, { event_id, ts }) as AnyEvent;
     const subject = ledgerSubject(event);
     const first = !seen.has(subject);
     seen.add(subject);

@@ -59,7 +59,8 @@ export const CO = {
     name: 'dispatch',
     method: 'POST',
     path: '/runs/{run_id}/dispatch',
-    summary: 'Enqueue the orders whose dependencies are met; the rest follow as those are integrated',
+    summary:
+      'Enqueue the orders whose dependencies are met; the rest follow as those are integrated',
     input: runOnly,
     data: z.looseObject({ run_id: id, enqueued: z.array(id), waiting: z.array(id) }),
     status: 202,

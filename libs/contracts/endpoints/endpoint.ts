@@ -43,6 +43,9 @@ export type Endpoint<I extends z.ZodType = z.ZodType, D extends z.ZodType = z.Zo
   readonly live?: 'sse';
 };
 
+/** What a handler of the endpoint gets. */
+export type InputOf<E extends Endpoint> = z.output<E['input']>;
+
 type Given<I extends z.ZodType, D extends z.ZodType> = Pick<
   Endpoint<I, D>,
   'role' | 'name' | 'method' | 'path' | 'summary' | 'input' | 'data'
@@ -50,7 +53,9 @@ type Given<I extends z.ZodType, D extends z.ZodType> = Pick<
   Partial<Endpoint<I, D>>;
 
 /** Fills in the defaults: POST needs `operate`, others `read`; 200; 1 MiB. */
-export function endpoint<I extends z.ZodType, D extends z.ZodType>(given: Given<I, D>): Endpoint<I, D> {
+export function endpoint<I extends z.ZodType, D extends z.ZodType>(
+  given: Given<I, D>,
+): Endpoint<I, D> {
   return {
     query: [],
     status: 200,

@@ -2,7 +2,17 @@ import { z } from 'zod';
 import { eventInput, storedEvent } from '../events/event.ts';
 import { id, timestamp } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
-import { asOf, atLeast, healthOf, orderStatus, orderView, page, runStatus, runView, seqBound } from './common.ts';
+import {
+  asOf,
+  atLeast,
+  healthOf,
+  orderStatus,
+  orderView,
+  page,
+  runStatus,
+  runView,
+  seqBound,
+} from './common.ts';
 import { endpoint } from './endpoint.ts';
 
 const role = 'ledger';
@@ -227,7 +237,10 @@ export const LEDGER = {
     path: '/views',
     summary: 'Where each view stands against the stream',
     input: z.strictObject({}),
-    data: z.object({ views: z.array(viewStatus), poison: z.array(z.looseObject({ seq: z.int() })) }),
+    data: z.object({
+      views: z.array(viewStatus),
+      poison: z.array(z.looseObject({ seq: z.int() })),
+    }),
   }),
   rebuildViews: endpoint({
     role,

@@ -14,7 +14,12 @@ export const WORKER = {
     input: jobMessage,
     data: z.looseObject({ order_id: id, attempt: z.int(), queued: z.boolean() }),
     status: 202,
-    errors: ['THEATER_NOT_FOUND', 'WORKTREE_NOT_FOUND', 'PATH_OUTSIDE_THEATER', 'ILLEGAL_TRANSITION'],
+    errors: [
+      'THEATER_NOT_FOUND',
+      'WORKTREE_NOT_FOUND',
+      'PATH_OUTSIDE_THEATER',
+      'ILLEGAL_TRANSITION',
+    ],
   }),
   health: healthOf('worker'),
 } as const;

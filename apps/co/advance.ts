@@ -1,0 +1,196 @@
+import { API, isAppError, type JobMessage, type Playbook } from '#libs/contracts';
+import { jobSubject, Later } from '#libs/eventlog';
+import {
+  cancelLiveOrders,
+  delayMs,
+  type Decision,
+  enqueueOrder,
+  failRun,
+  nextForRun,
+  type OrderState,
+  presentWorktree,
+  reissueOrder,
+  type RunAggregate,
+  type RunStep,
+} from '#libs/orders';
+import type { RoleContext } from '#libs/runtime';
+import { orderFiles } from './order-files.ts';
+import type { RunPlace, Runs } from './runs.ts';
+
+/** Steps taken for one event before the rest is left to the next; far above what a plan needs. */
+const ROUNDS = 20;
+const NOTHING: Decision = { ok: true, events: [] };
+
+/**
+ * Moves a run on by everything that its current state asks for. Runs twice without harm: each step
+ * is decided on the state and written with derived ids.
+ * @throws {Later} a retry is due later
+ */
+export function createAdvance(
+  context: RoleContext,
+  runs: Runs,
+  playbooks: ReadonlyMap<string, Playbook>,
+) {
+  const { client, config, log } = context;
+
+  const take = async (place: RunPlace, agg: RunAggregate, step: RunStep): Promise<boolean> => {
+    switch (step.do) {
+      case 'plan':
+        await planOrFail(place);
+        return true;
+      case 'enqueue':
+        for (const orderId of step.orderIds) await enqueue(place, agg, orderId);
+        return true;
+      case 'reissue':
+        await reissue(place, agg, step);
+        return true;
+      case 'fail': {
+        const { reason, orderId } = step;
+        await runs.decide(place, (now) =>
+          failRun(now, { reason, orderId, code: 'ORDER_FAILED', stage: 'execution' }),
+        );
+        return true;
+      }
+      case 'cancel-orders':
+        await runs.decide(place, (now) => cancelLiveOrders(now, { reason: 'the run has ended' }));
+        return true;
+      case 'synthesize':
+        await runs.synthesize(place);
+        return true;
+      case 'integrate':
+        // The integration role follows the ledger itself.
+        return false;
+    }
+  };
+
+  /** A plan that cannot be made ends the run: nobody else would tell the user. */
+  const planOrFail = async (place: RunPlace): Promise<void> => {
+    try {
+      await runs.plan(place);
+    } catch (error) {
+      if (!isAppError(error) || error.retry !== 'never') throw error;
+      const { code, message: reason } = error;
+      await runs.decide(place, (now) => failRun(now, { code, reason, stage: 'planning' }));
+    }
+  };
+
+  const enqueue = async (place: RunPlace, agg: RunAggregate, orderId: string): Promise<void> => {
+    const order = agg.orders.get(orderId);
+    if (order === undefined) return;
+    const worktree_path = await makeWorktree(place, agg, order);
+    await decideOrder(place, orderId, (now) =>
+      enqueueOrder(now, { worktreePath: worktree_path, class: config.workerClass }),
+    );
+  };
+
+  /** A fresh worktree from the mainline's tip; what an earlier attempt left is archived first. */
+  const makeWorktree = async (
+    place: RunPlace,
+    agg: RunAggregate,
+    order: OrderState,
+  ): Promise<string> => {
+    const { order_id } = order;
+    const theater_id = place.theater_id;
+    if ((await context.theaters.find(theater_id)) === undefined) {
+      await client.call(API.vault.openTheater, { theater_id });
+    }
+    if (order.attempt > 1) await clearWorktree(order);
+    const { worktree_path } = await client.call(API.vault.createWorktree, {
+      theater_id,
+      order_id,
+      run_id: place.run_id,
+    });
+    await client.call(API.vault.prepareWorktree, {
+      order_id,
+      ...orderFiles(agg, order, playbooks),
+    });
+    return worktree_path;
+  };
+
+  const clearWorktree = async ({ order_id }: OrderState): Promise<void> => {
+    try {
+      await client.call(API.vault.archiveWorktree, { order_id });
+      await client.call(API.vault.removeWorktree, { order_id });
+    } catch (error) {
+      if (!isAppError(error, 'WORKTREE_NOT_FOUND')) throw error;
+    }
+  };
+
+  const reissue = async (
+    place: RunPlace,
+    agg: RunAggregate,
+    step: RunStep & { do: 'reissue' },
+  ): Promise<void> => {
+    const order = agg.orders.get(step.orderId);
+    const endedAt = Date.parse(order?.updated_at ?? '');
+    const dueAt = endedAt + delayMs(step.attempt, jitterOf(`${step.orderId}/${step.attempt}`));
+    const waitMs = dueAt - log.defaults.now().getTime();
+    if (waitMs > 0) throw new Later(waitMs);
+    await decideOrder(place, step.orderId, (now) => reissueOrder(now, { reason: step.reason }));
+  };
+
+  const decideOrder = (place: RunPlace, orderId: string, decide: (order: OrderState) => Decision) =>
+    runs.decide(place, ({ orders }) => {
+      const order = orders.get(orderId);
+      return order === undefined ? NOTHING : decide(order);
+    });
+
+  /** Packs and removes the worktrees of a run that has ended. */
+  const cleanUp = async (agg: RunAggregate): Promise<void> => {
+    for (const order of agg.orders.values()) {
+      if (presentWorktree(order) !== null) await clearWorktree(order);
+    }
+  };
+
+  return async (place: RunPlace, minSeq: number): Promise<void> => {
+    let known = minSeq;
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const { state, seq } = await runs.load(place, known);
+      known = Math.max(known, seq);
+      let acted = false;
+      let later: Later | undefined;
+      for (const step of nextForRun(state)) {
+        try {
+          acted = (await take(place, state, step)) || acted;
+        } catch (error) {
+          // Another order of the run may be ready now although this one has to wait.
+          if (!(error instanceof Later)) throw error;
+          if (later === undefined || error.delayMs < later.delayMs) later = error;
+        }
+      }
+      if (acted) continue;
+      if (later !== undefined) throw later;
+      if (state.run !== undefined && state.run.status !== 'OPEN' && state.run.created)
+        await cleanUp(state);
+      return;
+    }
+  };
+}
+
+/** Publishes the job of an enqueued order; the queue drops the second of the same attempt. */
+export async function publishJob(context: RoleContext, order: OrderState): Promise<void> {
+  const { order_id, run_id, theater_id, attempt, profile, constraints, worktree } = order;
+  if (theater_id === null || worktree?.path == null) return;
+  const job: JobMessage = {
+    job_type: 'EXECUTE_ORDER',
+    order_id,
+    run_id,
+    theater_id,
+    worktree_path: worktree.path,
+    attempt,
+    ...(profile !== null && { profile }),
+    ...(constraints !== null && { constraints }),
+    ...(constraints?.tool_policy && { tool_policy: constraints.tool_policy }),
+  };
+  const subject = jobSubject(theater_id, context.config.workerClass);
+  await context.broker.js.publish(subject, JSON.stringify(job), {
+    msgID: `${order_id}:${attempt}`,
+  });
+}
+
+/** 0 to 1 out of a text: retries of different orders do not fall on one moment, yet are repeatable. */
+function jitterOf(text: string): number {
+  let hash = 2_166_136_261;
+  for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 16_777_619);
+  return (hash >>> 0) / 0xffff_ffff;
+}

@@ -1,0 +1,125 @@
+import { putObject } from '#libs/broker';
+import { API, AppError, type InputOf, type InputRef, LIMITS } from '#libs/contracts';
+import { ledgerSubject } from '#libs/eventlog';
+import type { RoleContext } from '#libs/runtime';
+import type { Ctx } from '#libs/service';
+import { readRun } from './runs.ts';
+
+type ChatInput = InputOf<typeof API.gateway.chat>;
+
+/** The user's text lies in the worktrees under this name; it never stands in an event. */
+export const MESSAGE_FILE = 'message.md';
+const OBJECTIVE_CHARS = 120;
+/** A terminal event may be missed while the connection is away: then looking helps. */
+const POLL_MS = 1_000;
+
+/**
+ * POST /chat: stores the text, creates a run that goes all the way by itself, and, in sync mode,
+ * waits for its reply. A wait that is over answers as async does; the run goes on.
+ */
+export async function chat(context: RoleContext, input: ChatInput, ctx: Ctx) {
+  const requestId = input.request_id ?? idempotencyKey(ctx);
+  const run = await context.client.call(API.co.createRun, {
+    objective: objectiveOf(input.message),
+    inputs: await storeInputs(context, input),
+    theater_hint: input.theater_hint ?? context.config.defaultTheater,
+    autopilot: true,
+    ...(input.user_id !== undefined && { user_id: input.user_id }),
+    ...(input.playbook !== undefined && { playbook: input.playbook }),
+    ...(input.variables !== undefined && { variables: input.variables }),
+    ...(requestId !== undefined && { request_id: requestId }),
+  });
+  const { run_id, theater_id } = run;
+  if (input.mode === 'sync') {
+    const done = await waitForEnd(context, { run_id, theater_id }, input.wait_ms, ctx.signal);
+    if (done !== undefined) {
+      const { status, reply, summary, artifacts } = done;
+      return { run_id, status, reply: reply ?? summary, artifacts };
+    }
+  }
+  return { run_id, status: 'OPEN' as const };
+}
+
+/** The first line, short: enough to recognise a run in a list. */
+function objectiveOf(message: string): string {
+  const line = message.trim().split('\n', 1)[0] as string;
+  const chars = [...line];
+  return chars.length <= OBJECTIVE_CHARS
+    ? line
+    : `${chars.slice(0, OBJECTIVE_CHARS - 1).join('')}…`;
+}
+
+function idempotencyKey(ctx: Ctx): string | undefined {
+  const key = ctx.headers('idempotency-key');
+  if (key === undefined) return undefined;
+  if (key.length >= 1 && key.length <= 256) return key;
+  throw new AppError(
+    'INVALID_REQUEST',
+    { reason: 'Idempotency-Key: must be 1 to 256 characters' },
+    { field: 'Idempotency-Key' },
+  );
+}
+
+async function storeInputs(context: RoleContext, input: ChatInput): Promise<InputRef[]> {
+  const files = [{ name: MESSAGE_FILE, text: input.message }, ...(input.inputs ?? [])];
+  if (files.length > LIMITS.inputFiles) {
+    throw new AppError(
+      'PAYLOAD_TOO_LARGE',
+      { what: 'list of inputs', limit: LIMITS.inputFiles - 1 },
+      { field: 'inputs' },
+    );
+  }
+  const names = new Set<string>();
+  const refs: InputRef[] = [];
+  for (const [index, { name, text }] of files.entries()) {
+    if (names.has(name)) {
+      const field = `inputs[${index - 1}].name`;
+      throw new AppError('INVALID_REQUEST', { reason: `${field}: is used twice` }, { field });
+    }
+    names.add(name);
+    const { sha256, bytes } = await putObject(context.broker, new TextEncoder().encode(text));
+    refs.push({ name, sha256, bytes });
+  }
+  return refs;
+}
+
+/** The run once it has ended; undefined if that takes longer than `waitMs`. */
+async function waitForEnd(
+  context: RoleContext,
+  run: { run_id: string; theater_id: string },
+  waitMs: number,
+  signal: AbortSignal,
+) {
+  const { broker, config } = context;
+  const deadline = performance.now() + waitMs;
+  let wake: () => void = () => {};
+  // The message is a hint that something was written to the run; what counts is what was stored.
+  const subject = ledgerSubject({ garrison_id: config.garrisonId, ...run });
+  const subscription = broker.nc.subscribe(subject, { callback: () => wake() });
+  const stop = (): void => wake();
+  signal.addEventListener('abort', stop);
+  try {
+    for (;;) {
+      const hinted = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      const state = await readRun(context, run.run_id);
+      if (state.status !== 'OPEN') return state;
+      const left = deadline - performance.now();
+      if (left <= 0 || signal.aborted) return undefined;
+      await withTimeout(hinted, Math.min(POLL_MS, left));
+    }
+  } finally {
+    signal.removeEventListener('abort', stop);
+    subscription.unsubscribe();
+  }
+}
+
+async function withTimeout(promise: Promise<void>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([promise, late]);
+  clearTimeout(timer);
+}
