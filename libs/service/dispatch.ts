@@ -28,7 +28,7 @@ export type Page = { readonly body: string; readonly headers: Readonly<Record<st
 export type Site = {
   readonly targets: ReadonlyMap<string, Target>;
   readonly allow: string;
-  readonly page?: Page;
+  readonly page?: () => Page;
 };
 
 export type HttpContext = Context<{ Bindings: HttpBindings }>;
@@ -71,9 +71,8 @@ export async function dispatch(
     if (method === 'OPTIONS') return options(call, site);
     const wanted = method === 'HEAD' ? 'GET' : method;
     if (site.page !== undefined && wanted === 'GET') {
-      return new Response(site.page.body, {
-        headers: { ...baseHeaders(call), ...site.page.headers },
-      });
+      const { body, headers: own } = site.page();
+      return new Response(body, { headers: { ...baseHeaders(call), ...own } });
     }
     const target = site.targets.get(wanted);
     if (target === undefined) {

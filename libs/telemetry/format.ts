@@ -17,19 +17,16 @@ const OWN_FIELDS = new Set(['level', 'time', 'pid', 'hostname', 'name', 'msg', '
 export function formatLine(line: string, colours: boolean): string {
   const record = readRecord(line);
   if (record === undefined) return line;
-  const level = LEVELS[Number(record.level)] ?? String(record.level);
+  const level = (LEVELS[Number(record.level)] ?? String(record.level)).padEnd(5);
+  const colour = colours ? COLOURS[level.trim()] : undefined;
+  const head = colour === undefined ? level : `\x1b[${colour}m${level}\x1b[0m`;
   const time = new Date(Number(record.time)).toISOString().slice(11, 23);
-  const head =
-    colours && COLOURS[level]
-      ? `\x1b[${COLOURS[level]}m${level.padEnd(5)}\x1b[0m`
-      : level.padEnd(5);
   const fields = Object.entries(record)
     .filter(([name]) => !OWN_FIELDS.has(name))
-    .map(
-      ([name, value]) => ` ${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
-    );
-  const text = `${time} ${head} ${record.name ?? ''}  ${record.msg ?? ''} ${fields.join('')}`;
-  return `${printable(text.trimEnd())}\n${errorLines(record.err)}`;
+    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+  const said = [record.name, record.msg].filter((part) => part !== undefined).join('  ');
+  const text = printable([said, fields.join(' ')].filter((part) => part !== '').join('  '));
+  return `${time} ${head} ${text}\n${errorLines(record.err)}`;
 }
 
 function readRecord(line: string): Record<string, unknown> | undefined {
@@ -52,6 +49,5 @@ function errorLines(err: unknown): string {
 
 /** Control characters could move the cursor or clear the screen of whoever reads the log. */
 function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return text.replace(/[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f]/g, '?');
+  return text.replace(/\p{Cc}/gu, '?');
 }

@@ -28,24 +28,16 @@ export function redactPaths(): string[] {
   });
 }
 
-const IN_TEXT = [
+const IN_TEXT: readonly [RegExp, string][] = [
   // Authorization headers that found their way into an error's message.
-  /\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}/gi,
+  [/\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}/gi, `$1 ${REDACTED}`],
   // Keys of model providers, by their usual prefixes.
-  /\b(sk|io|key|pk)-[A-Za-z0-9_-]{16,}/g,
+  [/\b(sk-|io-v\d+-)[A-Za-z0-9_-]{16,}/g, `$1${REDACTED}`],
   // User and password of a URL.
-  /([a-z][a-z0-9+.-]*:\/\/)[^\s/@"\\:]+:[^\s/@"\\]+@/gi,
+  [/([a-z][a-z0-9+.-]*:\/\/)[^\s/@"\\:]+:[^\s/@"\\]+@/gi, `$1${REDACTED}@`],
 ];
 
 /** Takes bearer tokens, provider keys and URL passwords out of a text. */
 export function redactText(text: string): string {
-  return IN_TEXT.reduce(
-    (clean, pattern) =>
-      clean.replace(pattern, (_, kept: string) => {
-        const separator = kept.endsWith('//') ? '' : ' ';
-        const end = separator === '' ? '@' : '';
-        return `${kept}${separator}${REDACTED}${end}`;
-      }),
-    text,
-  );
+  return IN_TEXT.reduce((clean, [pattern, by]) => clean.replace(pattern, by), text);
 }
