@@ -102,7 +102,7 @@ export function createAdvance(
     });
     await client.call(API.vault.prepareWorktree, {
       order_id,
-      ...orderFiles(agg, order, playbooks),
+      ...(await orderFiles(context.broker, agg, order, playbooks)),
     });
     return worktree_path;
   };

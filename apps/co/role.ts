@@ -4,13 +4,13 @@ import { nextForRun } from '#libs/orders';
 import { healthHandler, type RoleContext, type RunningRole } from '#libs/runtime';
 import { defineService } from '#libs/service';
 import { createAdvance, publishJob } from './advance.ts';
-import { builtInPlaybooks, loadPlaybooks } from './playbooks.ts';
+import { BUILT_IN_PLAYBOOKS, loadPlaybooks } from './playbooks.ts';
 import { createRuns } from './runs.ts';
 
 /** The commanding officer: plans, dispatches, answers. It executes nothing itself. */
 export async function start(context: RoleContext): Promise<RunningRole> {
   const { broker, logger, config } = context;
-  const playbooks = await loadPlaybooks([builtInPlaybooks, ...config.playbookDirs]);
+  const playbooks = await loadPlaybooks([BUILT_IN_PLAYBOOKS, ...config.playbookDirs]);
   const runs = createRuns(context, playbooks);
   const advance = createAdvance(context, runs, playbooks);
 

@@ -23,7 +23,8 @@ import {
 } from '#libs/orders';
 import { command, type Commanded, type RoleContext } from '#libs/runtime';
 import canonicalize from 'canonicalize';
-import { choosePlaybook, fillPlaybook } from './playbooks.ts';
+import { choosePlaybook, fillPlaybook, inputPath } from './playbooks.ts';
+import { MESSAGE_ELSEWHERE } from './order-files.ts';
 
 export type RunPlace = { run_id: string; theater_id: string };
 
@@ -74,7 +75,7 @@ export function createRuns(context: RoleContext, playbooks: ReadonlyMap<string, 
 
   const create = async (input: InputOf<typeof API.co.createRun>) => {
     const { objective, request_id, user_id = 'anonymous', autopilot } = input;
-    const playbook = choosePlaybook(playbooks, input.playbook);
+    const playbook = choosePlaybook(input, playbooks);
     const theaterId = input.theater_hint ?? config.defaultTheater;
     const runId =
       request_id === undefined
@@ -122,11 +123,16 @@ export function createRuns(context: RoleContext, playbooks: ReadonlyMap<string, 
       (agg) => {
         const { run } = agg;
         if (run === undefined || run.planned) return planRun(agg, [], { reply: [] });
-        const book = fillPlaybook(choosePlaybook(playbooks, run.playbook ?? undefined), {
-          ...run.variables,
-          objective: run.objective ?? '',
-          run_id: run.run_id,
-        });
+        const book = fillPlaybook(
+          choosePlaybook(run, playbooks),
+          {
+            ...run.variables,
+            objective: run.objective ?? '',
+            run_id: run.run_id,
+            message: MESSAGE_ELSEWHERE,
+          },
+          run.inputs.map(({ name }) => name),
+        );
         return planRun(
           agg,
           book.steps.map((step) => plannedStep(step, run.inputs, run.run_id)),
@@ -204,7 +210,6 @@ function replyParts({ run, orders }: RunAggregate): { order_id: string; path: st
   );
 }
 
-/** Input files lie at `inputs/<run_id>/<name>`, so that runs of one theater keep apart. */
 function plannedStep(
   step: Playbook['steps'][number],
   inputs: readonly { name: string; sha256: string; bytes: number }[],
@@ -221,7 +226,7 @@ function plannedStep(
     outputs,
     gate_profile,
     profile: { name: step.profile, model: 'default' },
-    inputs: inputs.map(({ name, ...ref }) => ({ name: `inputs/${runId}/${name}`, ...ref })),
+    inputs: inputs.map(({ name, ...ref }) => ({ name: inputPath(runId, name), ...ref })),
   };
 }
 

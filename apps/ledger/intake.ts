@@ -50,7 +50,7 @@ async function take(log: EventLog, message: JsMsg): Promise<void> {
 /** A message may be handed over twice: an id that its sender left out follows from its place. */
 function readQueued(log: EventLog, message: JsMsg): ReadEvent {
   let index = 0;
-  const place = [String(message.seq), message.time.toISOString()];
+  const place = [String(message.seq), String(message.timestampNanos)];
   const newId = (): string => {
     index += 1;
     return deriveId('intake', ...place, String(index));
