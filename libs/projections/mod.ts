@@ -1,3 +1,4 @@
+export { type AggregateViewOptions, aggregateView } from './aggregate-view.ts';
 export { type Digest, digestFile, dumpLines, type TableDigest } from './digest.ts';
 export {
   openProjection,
@@ -7,6 +8,7 @@ export {
 } from './projection.ts';
 export type { Followed } from './projector.ts';
 export { createRecent, type Recent } from './recent.ts';
+export { type RowInserter, rowInserter } from './rows.ts';
 export type {
   EventBatch,
   PoisonRow,

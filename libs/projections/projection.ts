@@ -47,6 +47,8 @@ export type Projection = {
    * in the served rows; undefined until they were level with the stream once.
    */
   caughtUpAt(): number | undefined;
+  /** Waits until reads reflect all that is in the stream now. @throws {VIEW_BEHIND} */
+  catchUp(options: WaitOptions): Promise<void>;
   /** A digest of all rows: equal wherever the same events were applied, however they were cut. */
   digest(): Promise<Digest>;
   /** Stops following and closes the files. A rebuild that is on its way is given up. */
@@ -89,12 +91,14 @@ export async function openProjection<E extends Recorded>(
     return projector.behind ? 'catching-up' : 'live';
   };
 
+  const waitFor = async (seq: number, { timeoutMs, signal }: WaitOptions): Promise<void> => {
+    if (at() >= seq || (await waiters.wait(seq, timeoutMs, signal))) return;
+    throw new AppError('VIEW_BEHIND', { at: at(), wanted: seq });
+  };
+
   return {
     at,
-    async waitFor(seq, { timeoutMs, signal }) {
-      if (at() >= seq || (await waiters.wait(seq, timeoutMs, signal))) return;
-      throw new AppError('VIEW_BEHIND', { at: at(), wanted: seq });
-    },
+    waitFor,
     read(query) {
       const { store, projector } = served.current;
       try {
@@ -119,6 +123,12 @@ export async function openProjection<E extends Recorded>(
     poison: (limit, afterSeq = 0) => served.current.store.poison(limit, afterSeq),
     rebuild: () => served.rebuild(),
     caughtUpAt: () => level.caughtUpAt(),
+    async catchUp(wait) {
+      const time = performance.now();
+      const seq = await options.tail();
+      await waitFor(seq, wait);
+      level.reachedAll(time);
+    },
     digest: () => digestFile(served.current.file),
     async close() {
       clearInterval(probing);
@@ -144,6 +154,9 @@ function probe(tail: () => Promise<number>, at: () => number, logger: Logger) {
     reached,
     streamSeq: () => streamSeq,
     caughtUpAt: () => caughtUpAt,
+    reachedAll(time: number) {
+      caughtUpAt = Math.max(caughtUpAt ?? time, time);
+    },
     forget() {
       caughtUpAt = undefined;
       ahead = undefined;

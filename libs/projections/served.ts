@@ -166,7 +166,10 @@ export class ServedBuild<E extends Recorded> {
         this.#options.onStartOver();
         return;
       } catch (error) {
-        this.#options.logger.error({ err: error, ending }, 'views could not start over; will retry');
+        this.#options.logger.error(
+          { err: error, ending },
+          'views could not start over; will retry',
+        );
         await sleep(RETRY_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
       }
     }

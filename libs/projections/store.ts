@@ -241,7 +241,7 @@ function applyEach<E extends Recorded>(
   }
 }
 
-/** Statements kept prepared; more texts than this means that values are pasted into SQL. */
+/** Statements kept prepared. */
 const STATEMENTS = 256;
 
 function readerOf(db: DatabaseSync, seq: () => number): Reader {
@@ -249,7 +249,7 @@ function readerOf(db: DatabaseSync, seq: () => number): Reader {
   const prepared = (sql: string): StatementSync => {
     let statement = statements.get(sql);
     if (statement === undefined) {
-      if (statements.size >= STATEMENTS) throw new Error(`more than ${STATEMENTS} statements`);
+      if (statements.size >= STATEMENTS) statements.clear();
       statement = db.prepare(sql);
       statements.set(sql, statement);
     }
