@@ -1,0 +1,30 @@
+export { type Archive, archiveWorktree } from './archive.ts';
+export { commitAll, statusOf, type WorktreeStatus } from './commit.ts';
+export type { Author } from './commits.ts';
+export {
+  type FileInput,
+  type ListedFile,
+  listFiles,
+  prepareWorktree,
+  readFileInside,
+  writeFiles,
+} from './files.ts';
+export { integrate, type IntegrateInput, type Integration } from './integrate.ts';
+export { WORKTREE_LIMITS } from './limits.ts';
+export { isBranchName } from './names.ts';
+export { type CommitInfo, isAncestor, listTree, logOf, readBlob, readCommit } from './read.ts';
+export type { Worktree } from './records.ts';
+export { removeWorktree } from './remove.ts';
+export { type OpenedTheater, openTheater, type Theater } from './theater.ts';
+export type { TreeFile } from './trees.ts';
+export {
+  assertWorktree,
+  type CreatedWorktree,
+  createWorktree,
+  isQuarantined,
+  listWorktrees,
+  quarantineWorktree,
+  releaseWorktree,
+  type WorktreeInfo,
+  worktreePathOf,
+} from './worktree.ts';

@@ -1,0 +1,56 @@
+import { existsSync, lstatSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { AppError } from '#libs/contracts';
+import { archiveDigest } from './archive.ts';
+import { statusOf } from './commit.ts';
+import { orderLock, withLock } from './lock.ts';
+import { fileDetail, requireId } from './names.ts';
+import { adminPathOf, readRecord, type Worktree } from './records.ts';
+import type { Theater } from './theater.ts';
+import { isQuarantined, removalMark, requireWorktree, worktreePathOf } from './worktree.ts';
+
+/**
+ * Removes an order's worktree, its folder and git's knowledge of it; its branch stays. Repeating
+ * answers `removed: false`, and finishes a removal that died half way.
+ * @throws {WORKTREE_DIRTY} if it holds uncommitted work that the last archive does not have, or is
+ * quarantined, unless `force`.
+ * @throws {WORKTREE_CONFLICT} if the folder is not a worktree of this theater.
+ */
+export async function removeWorktree(input: {
+  theater: Theater;
+  orderId: string;
+  force?: boolean;
+}): Promise<{ removed: boolean }> {
+  const { theater } = input;
+  const orderId = requireId('order_id', input.orderId);
+  const worktreePath = worktreePathOf(theater, orderId);
+  const adminPath = adminPathOf(theater.gitDir, orderId);
+  return withLock(theater.gitDir, orderLock(orderId), async (hold) => {
+    if (!existsSync(adminPath)) {
+      if (!lstatSync(worktreePath, { throwIfNoEntry: false })) return { removed: false };
+      throw new AppError('WORKTREE_CONFLICT', { id: orderId }, { details: { worktreePath } });
+    }
+    const mark = removalMark(adminPath);
+    if (existsSync(worktreePath) && !existsSync(mark) && !input.force) {
+      await requireNothingLost(theater, requireWorktree(theater, orderId));
+    }
+    hold.write(mark, '');
+    await rm(worktreePath, { recursive: true, force: true });
+    await rm(adminPath, { recursive: true, force: true });
+    return { removed: true };
+  });
+}
+
+async function requireNothingLost(theater: Theater, worktree: Worktree): Promise<void> {
+  const { orderId } = worktree;
+  if (await isQuarantined(theater, orderId)) {
+    const details = { files: [], reason: 'quarantined' };
+    throw new AppError('WORKTREE_DIRTY', { id: orderId, files: 'it is quarantined' }, { details });
+  }
+  const status = await statusOf(worktree.worktreePath);
+  if (status.clean) return;
+  const archived = readRecord(theater.gitDir, orderId)?.archive?.digest;
+  if (archived !== undefined && archived === (await archiveDigest(worktree))) return;
+  const { text, details } = fileDetail(status.changed);
+  throw new AppError('WORKTREE_DIRTY', { id: orderId, files: text }, { details });
+}
