@@ -1,4 +1,5 @@
 export { type Commanded, command } from './command.ts';
 export { CONFIG, type Config, configFromEnv, stateLayout } from './config.ts';
 export { healthHandler, type RoleContext, type RunningRole, type StartRole } from './role.ts';
-export { createTheaterDirectory, type TheaterDirectory, type TheaterRecord } from './theaters.ts';
+export { createTheaterDirectory, type TheaterDirectory } from './theaters.ts';
+export { createOrderCommands, type OrderCommands } from './orders.ts';

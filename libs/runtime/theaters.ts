@@ -1,4 +1,6 @@
+import { dirname, join } from 'node:path';
 import type { Broker } from '#libs/broker';
+import type { Theater } from '#libs/worktrees';
 import { AppError } from '#libs/contracts';
 import {
   ledgerFilter,
@@ -8,19 +10,11 @@ import {
   readFrom,
 } from '#libs/eventlog';
 
-/** Where a theater's repository and worktrees are, as THEATER_OPENED said. */
-export type TheaterRecord = {
-  theaterId: string;
-  repoPath: string;
-  worktreesPath: string;
-  mainline: string;
-};
-
 export type TheaterDirectory = {
   /** Undefined where the theater was never opened. */
-  find(theaterId: string): Promise<TheaterRecord | undefined>;
+  find(theaterId: string): Promise<Theater | undefined>;
   /** @throws {THEATER_NOT_FOUND} with `field` theater_id */
-  get(theaterId: string): Promise<TheaterRecord>;
+  get(theaterId: string): Promise<Theater>;
   /** Theaters in which events name this order. */
   ofOrder(orderId: string): Promise<string[]>;
 };
@@ -29,9 +23,9 @@ const CACHED = 1_000;
 
 /** Finds theaters in the ledger itself; what was found is kept, as a theater never moves. */
 export function createTheaterDirectory(broker: Broker, garrisonId: string): TheaterDirectory {
-  const known = new Map<string, TheaterRecord>();
+  const known = new Map<string, Theater>();
 
-  const find = async (theaterId: string): Promise<TheaterRecord | undefined> => {
+  const find = async (theaterId: string): Promise<Theater | undefined> => {
     const cached = known.get(theaterId);
     if (cached !== undefined) return cached;
     const subject = ledgerSubject({ garrison_id: garrisonId, theater_id: theaterId });
@@ -43,7 +37,9 @@ export function createTheaterDirectory(broker: Broker, garrisonId: string): Thea
         const record = {
           theaterId,
           repoPath: repo_path,
+          gitDir: join(repo_path, '.git'),
           worktreesPath: worktrees_path,
+          archivePath: join(dirname(worktrees_path), 'archive'),
           mainline: mainline ?? 'main',
         };
         if (known.size >= CACHED) known.delete(known.keys().next().value as string);

@@ -47,6 +47,8 @@ export const VAULT = {
     method: 'POST',
     path: '/worktrees/{order_id}/prepare',
     summary: 'Write order.json, task.md, state.json and the input files',
+    // order.json is written as it was given, without the defaults that reading it adds.
+    rawInput: true,
     input: z.strictObject({
       order_id: id,
       order: orderFile,
