@@ -106,8 +106,7 @@ include accounts.conf
       url,
       name: user,
       logger: testLogger(),
-      auth: { user, pass: `secret-${user}` },
-      inboxPrefix: `_INBOX_${user}`,
+      auth: { user, pass: `secret-${user}`, inboxPrefix: `_INBOX_${user}` },
       requestTimeoutMs: 1_000,
     });
     open.push(broker);

@@ -43,6 +43,8 @@ export type BrokerAuth = {
   credsFile?: string;
   /** Path of the PEM file of the authority that signed the server's certificate. */
   caFile?: string;
+  /** Prefix of reply subjects, if the user may listen to that one only. Default `_INBOX`. */
+  inboxPrefix?: string;
 };
 
 export type ConnectOptions = {
@@ -57,14 +59,12 @@ export type ConnectOptions = {
   connectTimeoutMs?: number;
   /** How long one JetStream request may take. Default 5 000 ms. */
   requestTimeoutMs?: number;
-  /** Prefix of reply subjects, so that permissions can name it. Default `_INBOX`. */
-  inboxPrefix?: string;
 };
 
 const RETRY_MS = 200;
 const CLOSE_TIMEOUT_MS = 5_000;
 
-/** Reads NATS_TOKEN, NATS_USER, NATS_PASSWORD, NATS_CREDS and NATS_CA_FILE. */
+/** Reads NATS_TOKEN, _USER, _PASSWORD, _CREDS, _CA_FILE and _INBOX_PREFIX. */
 export function brokerAuthFromEnv(env: Record<string, string | undefined>): BrokerAuth {
   return {
     ...(env.NATS_TOKEN && { token: env.NATS_TOKEN }),
@@ -72,6 +72,7 @@ export function brokerAuthFromEnv(env: Record<string, string | undefined>): Brok
     ...(env.NATS_PASSWORD && { pass: env.NATS_PASSWORD }),
     ...(env.NATS_CREDS && { credsFile: env.NATS_CREDS }),
     ...(env.NATS_CA_FILE && { caFile: env.NATS_CA_FILE }),
+    ...(env.NATS_INBOX_PREFIX && { inboxPrefix: env.NATS_INBOX_PREFIX }),
   };
 }
 
@@ -136,7 +137,7 @@ async function connectionOptions(options: ConnectOptions): Promise<NodeConnectio
     pingInterval: 5_000,
     maxPingOut: 2,
     timeout: 5_000,
-    ...(options.inboxPrefix !== undefined && { inboxPrefix: options.inboxPrefix }),
+    ...(auth.inboxPrefix !== undefined && { inboxPrefix: auth.inboxPrefix }),
     ...(auth.token !== undefined && { token: auth.token }),
     ...(auth.user !== undefined && { user: auth.user }),
     ...(auth.pass !== undefined && { pass: auth.pass }),

@@ -99,6 +99,17 @@ test('stopping waits for the handler at work and aborts its signal', async () =>
   expect(finished).toBe(true);
 });
 
+test('stopping returns at any moment of starting', async () => {
+  await using server = await startTestBroker({ streams: STREAMS });
+  const broker = await server.connect();
+  for (const delayMs of [0, 1, 2, 4, 8, 16, 32]) {
+    const consuming = consumeDurable(broker, options(async () => {}));
+    await pause(delayMs);
+    const stopped = consuming.stop().then(() => true);
+    expect(await Promise.race([stopped, pause(2_000)])).toBe(true);
+  }
+});
+
 test('a consumer that somebody deletes is made again', async () => {
   await using server = await startTestBroker({ streams: STREAMS });
   const broker = await server.connect();
@@ -132,7 +143,7 @@ test('settings of a consumer that exists are brought up to date', async () => {
     broker,
     options(async () => {}, { ackWaitMs: 5_000 }),
   );
-  await waitFor(async () => (await info())?.config.ack_wait === 5e9);
+  await expect.poll(async () => (await info())?.config.ack_wait).toBe(5e9);
   await second.stop();
 });
 
@@ -149,8 +160,9 @@ test('a stream that is made later is waited for', async () => {
   await pause(100);
   await applyStreams(broker.jsm, STREAMS);
   await broker.js.publish('job.v1.demo.default', '');
-  await waitFor(() => seen === 1);
+  await waitFor(() => seen > 0);
   await consuming.stop();
+  expect(seen).toBe(1);
 });
 
 function pause(ms: number): Promise<void> {

@@ -82,14 +82,10 @@ export async function ensureConsumer(broker: Broker, options: ConsumeOptions): P
 export function consumeDurable(broker: Broker, options: ConsumeOptions): Consuming {
   const stopping = new AbortController();
   const running = new Set<Promise<void>>();
-  let messages: ConsumerMessages | undefined;
-  const loop = superviseLoop(broker, options, stopping.signal, running, (current) => {
-    messages = current;
-  });
+  const loop = superviseLoop(broker, options, stopping.signal, running);
   return {
     async stop() {
       stopping.abort();
-      await messages?.close();
       await loop;
       await Promise.all(running);
     },
@@ -101,27 +97,43 @@ async function superviseLoop(
   options: ConsumeOptions,
   signal: AbortSignal,
   running: Set<Promise<void>>,
-  setMessages: (messages: ConsumerMessages) => void,
 ): Promise<void> {
-  const { logger, stream, durable, concurrency = 1 } = options;
+  const { logger, stream, durable } = options;
   while (!signal.aborted) {
     try {
       await ensureConsumer(broker, options);
-      const consumer = await broker.js.consumers.get(stream, durable);
-      // No more than can be worked on: what waits here would run out of its ack wait.
-      const messages = await consumer.consume({ max_messages: concurrency });
-      setMessages(messages);
-      if (signal.aborted) await messages.close();
-      void watchConsumer(messages, options);
-      for await (const message of messages) {
-        track(running, settle(message, options, signal));
-        if (running.size >= concurrency) await Promise.race(running);
-      }
+      await consumeUntilEnd(broker, options, signal, running);
     } catch (error) {
       if (broker.nc.isClosed()) return;
       logger.warn({ err: error, stream, durable }, 'consumer interrupted; starting it again');
     }
     await pause(RESTART_MS, signal);
+  }
+}
+
+/** Returns when `signal` is aborted, or the consumer or the connection is gone. */
+async function consumeUntilEnd(
+  broker: Broker,
+  options: ConsumeOptions,
+  signal: AbortSignal,
+  running: Set<Promise<void>>,
+): Promise<void> {
+  const { stream, durable, concurrency = 1 } = options;
+  const consumer = await broker.js.consumers.get(stream, durable);
+  // No more than can be worked on: what waits here would run out of its ack wait.
+  const messages = await consumer.consume({ max_messages: concurrency });
+  // Not close(): that one waits for an iteration, which may not have begun.
+  const end = () => messages.stop();
+  signal.addEventListener('abort', end, { once: true });
+  try {
+    if (signal.aborted) return end();
+    void watchConsumer(messages, options);
+    for await (const message of messages) {
+      track(running, settle(message, options, signal));
+      if (running.size >= concurrency) await Promise.race(running);
+    }
+  } finally {
+    signal.removeEventListener('abort', end);
   }
 }
 

@@ -79,7 +79,7 @@ function normalise(field: keyof StreamConfig, value: unknown): unknown {
 
 function isSame({ have, want }: StreamChange): boolean {
   if (!Array.isArray(have) || !Array.isArray(want)) return have === want;
-  return JSON.stringify(have.toSorted()) === JSON.stringify(want.toSorted());
+  return have.length === want.length && have.every((item) => want.includes(item));
 }
 
 /** Why a change must not be made by a program; empty if it may. */
@@ -101,13 +101,17 @@ function obstacle({ field, have, want }: StreamChange, use: StreamUse, nowMs: nu
       return lost ? `it holds messages and would no longer take ${gone.join(', ')}` : '';
     }
     case 'max_bytes':
-      return limit(want) < use.bytes ? `it holds ${use.bytes} bytes, more than ${want}` : '';
+      return limit(want) < use.bytes
+        ? `it holds ${use.bytes} bytes, more than ${String(want)}`
+        : '';
     case 'max_msgs':
-      return limit(want) < use.messages ? `it holds ${use.messages} messages, over ${want}` : '';
+      return limit(want) < use.messages
+        ? `it holds ${use.messages} messages, over ${String(want)}`
+        : '';
     case 'max_msgs_per_subject': {
       // The counts of single subjects are not known here: only one a subject is surely within.
       const unsure = limit(want) < limit(have) && use.messages > (use.num_subjects ?? 0);
-      return unsure ? `a subject may hold more than ${want} messages` : '';
+      return unsure ? `a subject may hold more than ${String(want)} messages` : '';
     }
     case 'max_age': {
       if (want === 0 || use.messages === 0) return '';

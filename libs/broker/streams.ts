@@ -6,7 +6,7 @@ import {
   type JetStreamManager,
   type StreamInfo,
 } from '@nats-io/jetstream';
-import { brokerUnavailable } from './failures.ts';
+import { brokerUnavailable, isBrokerUnavailable } from './failures.ts';
 import { planUpdate, type StreamPlan, toStreamConfig } from './stream-plan.ts';
 
 const NAME_IN_USE = 10058;
@@ -58,16 +58,17 @@ async function planStream(jsm: JetStreamManager, stream: StreamDeclaration): Pro
 
 async function applyStream(jsm: JetStreamManager, stream: StreamDeclaration): Promise<StreamPlan> {
   for (let attempt = 1; ; attempt++) {
-    const plan = await planStream(jsm, stream);
     try {
+      const plan = await planStream(jsm, stream);
       await execute(jsm, stream, plan);
       return plan;
     } catch (error) {
-      // Somebody else created it in between: look again at what is left to do.
-      const raced = hasCode(error, NAME_IN_USE) || hasCode(error, JetStreamApiCodes.StreamNotFound);
-      if (raced && attempt < ATTEMPTS) continue;
-      if (!(error instanceof JetStreamApiError)) throw error;
-      throw brokerUnavailable(`stream ${stream.name}: ${error.message}`, error);
+      // Somebody else was faster, or (on a cluster, where of several changes at the same time only
+      // one is answered) the outcome is not known: look again at what is left to do.
+      const again = hasCode(error, NAME_IN_USE) || isBrokerUnavailable(error);
+      if (again && attempt < ATTEMPTS) continue;
+      if (!again && !(error instanceof JetStreamApiError)) throw error;
+      throw brokerUnavailable(`stream ${stream.name}: ${String(error)}`, error);
     }
   }
 }
