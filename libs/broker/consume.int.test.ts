@@ -103,7 +103,10 @@ test('stopping returns at any moment of starting', async () => {
   await using server = await startTestBroker({ streams: STREAMS });
   const broker = await server.connect();
   for (const delayMs of [0, 1, 2, 4, 8, 16, 32]) {
-    const consuming = consumeDurable(broker, options(async () => {}));
+    const consuming = consumeDurable(
+      broker,
+      options(async () => {}),
+    );
     await pause(delayMs);
     const stopped = consuming.stop().then(() => true);
     expect(await Promise.race([stopped, pause(2_000)])).toBe(true);

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { isAppError } from '#libs/contracts';
 import { startTestBroker, testLogger, waitFor } from '#libs/testing';
 import { expect, test } from 'vitest';
+import { connectBroker } from './connect.ts';
 import { processIdentity } from './process.ts';
 import { startBroker } from './server.ts';
 
@@ -65,6 +66,23 @@ test('after kill -9 of the server acked messages are there again', async () => {
   await broker.restart();
   await waitFor(() => isConnected());
   expect((await jsm.streams.info('S')).state.messages).toBe(20);
+});
+
+test('a broker for other machines needs a token, and then asks for it', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'ironclaw-broker-'));
+  try {
+    const open = await startBroker({ dataDir, logger, host: '0.0.0.0' }).catch((e: unknown) => e);
+    expect(isAppError(open, 'INVALID_REQUEST')).toBe(true);
+    const { url, stop } = await startBroker({ dataDir, logger, token: 'secret' });
+    const refused = await connectBroker({ url, name: 't', logger }).catch((e: unknown) => e);
+    expect(isAppError(refused, 'DEPENDENCY_UNAVAILABLE')).toBe(true);
+    const broker = await connectBroker({ url, name: 't', logger, auth: { token: 'secret' } });
+    await broker.close();
+    await stop();
+    expect((await stat(join(dataDir, 'nats.json'))).mode & 0o777).toBe(0o600);
+  } finally {
+    await rm(dataDir, { recursive: true, force: true });
+  }
 });
 
 test('stop is idempotent and leaves no process', async () => {

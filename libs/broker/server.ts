@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Logger } from 'pino';
 import { findServerBinary } from './binary.ts';
+import { invalid } from '#libs/contracts';
 import { brokerUnavailable } from './failures.ts';
 import { type DirectoryLock, lockDirectory } from './lock.ts';
 import { processIdentity, stopProcess } from './process.ts';
@@ -16,8 +17,10 @@ export type StartBrokerOptions = {
   logger: Logger;
   /** Client port; 0 (the default) lets the system choose. */
   port?: number;
-  /** Default 127.0.0.1. */
+  /** Default 127.0.0.1. Any other than a loopback address needs a token. */
   host?: string;
+  /** What clients must give (`auth.token` of connectBroker); none by default. */
+  token?: string;
   /** When data is forced to disk: on every write (the default), or at an interval as `2m`. */
   sync?: 'always' | (string & {});
   /** Largest message. Default 8 MiB, so that every request body fits. */
@@ -46,20 +49,25 @@ export type RunningBroker = {
 
 const STOP_GRACE_MS = 15_000;
 const PROGRESS_MS = 2_000;
+const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
 /**
  * Starts nats-server with JetStream on `dataDir` and waits until it is ready. One process per
  * directory. If this process is killed, the server is told to stop; one that still runs at the
  * next start is stopped first, so there are never two on one store.
  *
+ * @throws {INVALID_REQUEST} open to other machines without a token
  * @throws {ALREADY_RUNNING} another process uses the directory
  * @throws {BROKER_MISSING} there is no nats-server to start
  * @throws {DEPENDENCY_UNAVAILABLE} it did not come up
  */
 export async function startBroker(options: StartBrokerOptions): Promise<RunningBroker> {
   const dataDir = resolve(options.dataDir);
-  const logger = options.logger;
-  await mkdir(dataDir, { recursive: true });
+  const { logger, host = '127.0.0.1' } = options;
+  if (!LOOPBACK.has(host) && !options.token) {
+    throw invalid('host', 'other than a loopback address needs a token');
+  }
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const lock = await lockDirectory(dataDir);
   try {
     if (lock.orphan !== null) {
@@ -68,7 +76,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     }
     const binary = await findServerBinary(process.env, logger);
     const configPath = join(dataDir, 'nats.json');
-    await writeFile(configPath, serverConfig(dataDir, options));
+    await writeFile(configPath, serverConfig(dataDir, options), { mode: 0o600 });
     return await launch(binary, configPath, lock, options);
   } catch (error) {
     lock.release();
@@ -82,6 +90,7 @@ export function serverConfig(dataDir: string, options: StartBrokerOptions): stri
   const config = {
     listen: `${host}:${options.port ? options.port : -1}`,
     server_name: 'ironclaw',
+    ...(options.token && { authorization: { token: options.token } }),
     max_payload: options.maxPayloadBytes ?? 8 * 1024 * 1024,
     ...(options.monitorPort !== undefined && { http: `${host}:${options.monitorPort}` }),
     jetstream: {
@@ -99,11 +108,7 @@ async function launch(
   lock: DirectoryLock,
   options: StartBrokerOptions,
 ): Promise<RunningBroker> {
-  // A session of its own: Ctrl-C in the terminal must reach the roles first, not the broker.
-  const child = spawn(binary.path, ['-c', configPath], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    detached: true,
-  });
+  const child = spawnServer(binary.path, configPath);
   const exited = new Promise<BrokerExit>((done) => {
     child.once('exit', (code, signal) => done({ code, signal }));
     child.once('error', () => done({ code: null, signal: null }));
@@ -114,6 +119,7 @@ async function launch(
     await lock.recordServer(pid);
     const guard = startGuard(pid);
     void exited.then(() => guard.stop());
+    child.stdin?.end('go\n');
     const stop = async () => {
       await stopChild(child, exited);
       lock.release();
@@ -126,6 +132,22 @@ async function launch(
     await stopChild(child, exited);
     throw error;
   }
+}
+
+/**
+ * Starts the server once it is told to through its pipe: by then its pid is written down, so that
+ * there is no moment in which we could be killed and leave a server that nobody knows of.
+ */
+function spawnServer(path: string, configPath: string): ChildProcess {
+  const args = ['-c', configPath];
+  const wait = 'read -r word && exec "$0" "$@"';
+  const windows = process.platform === 'win32';
+  const [file, argv] = windows ? [path, args] : ['/bin/sh', ['-c', wait, path, ...args]];
+  // A session of its own: Ctrl-C in the terminal must reach the roles first, not the broker.
+  const child = spawn(file, argv, { stdio: ['pipe', 'ignore', 'pipe'], detached: true });
+  // If it has ended already, its exit says why.
+  child.stdin.on('error', () => undefined);
+  return child;
 }
 
 async function stopChild(child: ChildProcess, exited: Promise<BrokerExit>): Promise<void> {
