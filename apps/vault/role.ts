@@ -162,12 +162,8 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     readFile: async ({ theater_id, path, commit_sha }) => {
       const { repoPath, mainline } = await theaters.get(theater_id);
       const ref = commit_sha ?? `refs/heads/${mainline}`;
-      const { bytes, commitSha } = await readBlob({
-        repoPath,
-        ref,
-        path,
-        maxBytes: FILE_BYTES_MAX,
-      });
+      const { sha } = await readCommit(repoPath, ref);
+      const bytes = await readBlob({ repoPath, ref: sha, path, maxBytes: FILE_BYTES_MAX });
       return {
         path,
         commit_sha: sha,

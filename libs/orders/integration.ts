@@ -60,7 +60,7 @@ function move(
   type: IntegrationEvent,
   payload: Parameters<typeof orderEvent<IntegrationEvent>>[2],
 ): Decision {
-  if (order.status !== 'COMPLETED') return notPossible(type, `the order is ${order.status}`);
+  if (!isDone(order)) return notPossible(type, `the order is ${order.status}`);
   const state = order.integration?.state ?? 'NONE';
   // NONE is open to a ledger that missed the beginning, not to a decision of ours.
   const begins = type === 'INTEGRATION_READY' || type === 'INTEGRATION_STARTED';
@@ -68,4 +68,10 @@ function move(
     return notPossible(type, `the integration is ${state}`);
   }
   return decided(orderEvent(order, type, payload, { key: [order.version] }));
+}
+
+/** Completed, or work that was done outside: a worktree whose order the ledger never saw begin. */
+function isDone(order: OrderState): boolean {
+  const unseen = order.status === 'QUEUED' && !order.created && order.enqueued_at === null;
+  return order.status === 'COMPLETED' || unseen;
 }

@@ -2,4 +2,4 @@ export { type Commanded, command } from './command.ts';
 export { CONFIG, type Config, configFromEnv, stateLayout } from './config.ts';
 export { healthHandler, type RoleContext, type RunningRole, type StartRole } from './role.ts';
 export { createTheaterDirectory, type TheaterDirectory } from './theaters.ts';
-export { createOrderCommands, type OrderCommands } from './orders.ts';
+export { createOrderCommands, type OrderCommands, type OrderPlace } from './orders.ts';

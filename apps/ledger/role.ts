@@ -1,0 +1,110 @@
+import { API, AppError } from '#libs/contracts';
+import { liveEvents, openEventLog } from '#libs/eventlog';
+import type { Reader } from '#libs/projections';
+import { healthHandler, type RoleContext, type RunningRole, stateLayout } from '#libs/runtime';
+import { defineService, reply } from '#libs/service';
+import { startIntake } from './intake.ts';
+import { recordMany, recordOne } from './record.ts';
+import { followLedger } from './views/follow.ts';
+import {
+  findOrder,
+  findRun,
+  findTheater,
+  listAnomalies,
+  listOrders,
+  listRuns,
+  listTheaters,
+} from './views/lists.ts';
+import { findEvent, searchEvents } from './views/search.ts';
+import { eventIndex, openLedgerViews, reflect } from './views/views.ts';
+
+const POISON_LISTED = 100;
+
+/** The record of facts and the views on it: appends from outside, searches, snapshots, live events. */
+export async function start(context: RoleContext): Promise<RunningRole> {
+  const { broker, config, logger } = context;
+  const views = await openLedgerViews({
+    ...followLedger(broker),
+    folder: stateLayout(config.stateDir).views,
+    logger,
+  });
+  // Ids that callers chose are looked up in the views, for ever; the broker forgets them.
+  const log = openEventLog({ broker, garrisonId: config.garrisonId, index: eventIndex(views) });
+  const intake = startIntake(broker, log, logger);
+
+  /** Answers from the views, once they reflect `at_least`, and says what they reflect. */
+  const read = async <T>(
+    input: { at_least?: number | undefined },
+    query: (reader: Reader) => T,
+  ): Promise<T & { as_of: number }> => {
+    await reflect(views, input.at_least);
+    return views.read((reader) => ({ ...query(reader), as_of: reader.seq }));
+  };
+
+  const service = defineService(API.ledger, {
+    append: async (input) => {
+      const done = await recordOne(log, input);
+      return reply(done, { status: done.duplicate ? 200 : 201 });
+    },
+    appendBatch: async (input) => {
+      const events = await recordMany(log, input);
+      const isNew = events.some(({ duplicate }) => !duplicate);
+      return reply({ events }, { status: isNew ? 201 : 200 });
+    },
+    events: (input) => read(input, (reader) => searchEvents(reader, input)),
+    event: async (input) => {
+      await reflect(views, input.at_least);
+      const event = views.read((reader) => findEvent(reader, input.event_id));
+      return event ?? notFound('EVENT_NOT_FOUND', input.event_id, 'event_id');
+    },
+    runs: (input) => read(input, (reader) => listRuns(reader, input)),
+    run: (input) =>
+      read(
+        input,
+        (reader) =>
+          findRun(reader, input.run_id) ?? notFound('RUN_NOT_FOUND', input.run_id, 'run_id'),
+      ),
+    orders: (input) => read(input, (reader) => listOrders(reader, input)),
+    order: (input) =>
+      read(
+        input,
+        (reader) =>
+          findOrder(reader, input.order_id) ??
+          notFound('ORDER_NOT_FOUND', input.order_id, 'order_id'),
+      ),
+    theaters: (input) => read(input, (reader) => listTheaters(reader, input)),
+    theater: (input) =>
+      read(
+        input,
+        (reader) =>
+          findTheater(reader, input.theater_id) ??
+          notFound('THEATER_NOT_FOUND', input.theater_id, 'theater_id'),
+      ),
+    anomalies: (input) => read(input, (reader) => listAnomalies(reader, input)),
+    views: async () => ({ views: views.status(), poison: views.poison(POISON_LISTED) }),
+    rebuildViews: async () => {
+      views
+        .rebuild()
+        .catch((error: unknown) => logger.error({ err: error }, 'rebuild of the views failed'));
+      return { started: true, views: views.status() };
+    },
+    stream: (input, ctx) => liveEvents(broker, config.garrisonId, input, ctx.signal),
+    health: healthHandler(context, 'ledger'),
+  });
+  return {
+    service,
+    close: async () => {
+      await intake.stop();
+      log.close();
+      await views.close();
+    },
+  };
+}
+
+function notFound(
+  code: 'EVENT_NOT_FOUND' | 'RUN_NOT_FOUND' | 'ORDER_NOT_FOUND' | 'THEATER_NOT_FOUND',
+  id: string,
+  field: string,
+): never {
+  throw new AppError(code, { id }, { field });
+}
