@@ -6,6 +6,16 @@ import {
   findOpenQuestions,
   findRisks,
 } from './facts.ts';
+import {
+  actionTable,
+  attributed,
+  bullets,
+  cite,
+  commitmentsByOwner,
+  point,
+  quote,
+  sections,
+} from './layout.ts';
 import { type AccountNotes, callDate, People, readAccount } from './people.ts';
 import { pickDiverse, type Ranked, rankSentences } from './rank.ts';
 import { type Document, readDocuments, type Sentence } from './text.ts';
@@ -120,6 +130,10 @@ export function draft(request: Asked): string {
   const { ranked, documents, sentences } = material;
   const title = titleOf(material, request.objective);
   if (ranked.length === 0) return `# ${title}\n\n${NOTHING}\n`;
+  if (isRequestAlone(material)) {
+    const said = sentences.map(quote).join(' ');
+    return `# ${title}\n\nThere is no text to work on besides the request itself: ${said}\n`;
+  }
   const asked = askedCount(request.objective);
   const wanted = asked ?? Math.min(7, Math.max(3, Math.round(sentences.length / 8)));
   // The lead is extra, so it is spared where the text has no more than the points asked for.
@@ -127,8 +141,8 @@ export function draft(request: Asked): string {
   const lead = chosen.length > wanted ? chosen.shift() : undefined;
   const points = chosen.slice(0, wanted).sort((a, b) => a.order - b.order);
   const parts = [`# ${title}`];
-  if (lead !== undefined) parts.push(quote(lead));
-  parts.push(`## Key points\n\n${bullets(points.map(quote))}`);
+  if (lead !== undefined) parts.push(point(lead));
+  parts.push(`## Key points\n\n${bullets(points.map(point))}`);
   if (documents.some(({ isTranscript }) => isTranscript) && asked === undefined) {
     const actions = actionTable(material.commitments);
     if (actions !== undefined) parts.push(`## Action items\n\n${actions}`);
@@ -136,11 +150,16 @@ export function draft(request: Asked): string {
   return `${parts.join('\n\n')}\n`;
 }
 
+/** True where all there is to read is a message of a sentence or two. */
+function isRequestAlone({ documents, sentences }: Material): boolean {
+  return sentences.length <= 2 && documents.every(({ path }) => /(?:^|\/)message\.md$/.test(path));
+}
+
 /** Findings as quotations with file and line, then numbers, risks and open questions. */
 export function research(request: Asked): string {
   const { ranked, sentences } = gather(request);
   if (ranked.length === 0) return `# Findings\n\n${NOTHING}\n`;
-  const wanted = askedCount(request.objective) ?? 12;
+  const wanted = Math.max(12, askedCount(request.objective) ?? 0);
   const findings = pickDiverse(ranked, wanted).sort((a, b) => a.order - b.order);
   const figures = ranked.filter(
     ({ sentence }) => /\d/.test(sentence.text) && !findings.includes(sentence),
@@ -212,47 +231,6 @@ function headline({ documents, account, today, sentences }: Material): string {
   return `${parts.join('')}${facts.length > 0 ? ` (${facts.join('; ')})` : ''}.`;
 }
 
-function commitmentsByOwner(commitments: readonly Commitment[]): string[] {
-  const owners = new Map<string, Commitment[]>();
-  for (const commitment of commitments) {
-    const owner = commitment.owner ?? 'Nobody named';
-    owners.set(owner, [...(owners.get(owner) ?? []), commitment]);
-  }
-  return [...owners].map(([owner, [first, ...more]]) => {
-    const when = first?.due?.date ?? first?.due?.text ?? 'no day given';
-    const rest = more.length > 0 ? `; ${more.length} more below` : '';
-    return `**${owner}**: ${first?.what} (${when})${rest}`;
-  });
-}
-
-function actionTable(commitments: readonly Commitment[]): string | undefined {
-  if (commitments.length === 0) return undefined;
-  const timed = commitments.some(({ source }) => source.time !== undefined);
-  const rows = commitments.map((commitment, index) => {
-    const { owner, what, counterpart, source } = commitment;
-    const at = source.time ?? `line ${source.line}`;
-    return [
-      String(index + 1),
-      owner ?? 'not named',
-      dueText(commitment),
-      what,
-      counterpart ?? '',
-      at,
-    ];
-  });
-  const head = ['#', 'Owner', 'Due', 'Action', 'With', timed ? 'At' : 'Where'];
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
-}
-
-function dueText({ due }: Commitment): string {
-  if (due === undefined) return '';
-  return due.date === undefined || due.text.includes(due.date)
-    ? due.text
-    : `${due.date} (${due.text})`;
-}
-
 /** Risks as a ranking, so that the choice among them avoids repeats. */
 function riskRanking(sentences: readonly Sentence[], ranked: readonly Ranked[]): Ranked[] {
   const scores = new Map(ranked.map(({ sentence, score }) => [sentence, score]));
@@ -266,45 +244,13 @@ function riskRanking(sentences: readonly Sentence[], ranked: readonly Ranked[]):
 }
 
 function titleOf({ documents, ranked }: Material, objective: string): string {
-  const title = documents.map((document) => document.title).find((text) => text !== undefined);
+  // What an earlier step wrote is headed by what it is, not by what it is about.
+  const given = documents.filter(({ path }) => !path.startsWith('outputs/'));
+  const title = given.map((document) => document.title).find((text) => text !== undefined);
   if (title !== undefined) return title;
   const asked = objective.split('\n')[0]?.trim() ?? '';
   const best = asked === '' ? ranked[0]?.sentence.text : asked;
   return (best ?? 'Summary').replace(/^#+\s*/, '').slice(0, 100);
-}
-
-const OPENER =
-  /^(?:(?:(?:yeah|yes|yep|no|okay|ok|well|right|um|uh|oh|great|sure|good|perfect|honestly|thanks|now|exactly)[,.!]|(?:and|but|so|then)(?:,| (?=\S+ \S+ \S+)))\s*)+/i;
-
-/** A sentence for display: without the words that only open it, first letter upper case. */
-export function display({ text }: Sentence): string {
-  const plain = text.replace(OPENER, '').replace(/^[\s"“*_]+|[\s"”*_]+$/g, '');
-  const shown = /[\p{L}\p{N}]/u.test(plain) ? plain : text;
-  return (shown.slice(0, 1).toUpperCase() + shown.slice(1)).replace(/^([#>|-])/, '\\$1');
-}
-
-function quote(sentence: Sentence): string {
-  return sentence.speaker === undefined
-    ? display(sentence)
-    : `${sentence.speaker}: “${display(sentence)}”`;
-}
-
-function attributed(sentence: Sentence): string {
-  const place = [sentence.speaker, sentence.time].filter((part) => part !== undefined).join(', ');
-  return place === '' ? display(sentence) : `${display(sentence)} (${place})`;
-}
-
-function cite(sentence: Sentence): string {
-  return `${quote(sentence)} (${sentence.file}:${sentence.line})`;
-}
-
-function bullets(items: readonly string[]): string {
-  return items.map((item) => `- ${item}`).join('\n');
-}
-
-function sections(parts: readonly [string, string[]][]): string {
-  const shown = parts.filter(([, items]) => items.length > 0);
-  return shown.map(([heading, items]) => `${heading}\n\n${bullets(items)}\n`).join('\n');
 }
 
 /** For a heading that a playbook asks for and no task writes: what the text says about it. */

@@ -112,8 +112,8 @@ function monthIn(text: string): number | undefined {
 function monthDay(text: string, month: number, now: Date): string | undefined {
   const year = /\b(\d{4})\b/.exec(text)?.[1];
   const day = /\b(\d{1,2})(?:st|nd|rd|th)?\b/.exec(text)?.[1];
-  // A month long past in this year means the next one.
-  const passed = month < now.getUTCMonth() - 2 ? 1 : 0;
+  // A month that is well past in this year means the next one.
+  const passed = month < now.getUTCMonth() - 1 ? 1 : 0;
   const inYear = year === undefined ? now.getUTCFullYear() + passed : Number(year);
   if (day === undefined) {
     return text.includes('end of') ? iso(Date.UTC(inYear, month + 1, 0)) : undefined;

@@ -18,6 +18,8 @@ export type Sentence = {
   time?: string;
   /** Index of the speaker's turn; sentences of one turn share it. */
   turn?: number;
+  /** `path:line` that the text itself gives as its source, as findings do. */
+  citation?: string;
 };
 
 /** A parsed file. */
@@ -35,8 +37,10 @@ export const MAX_CHARS = 4_000_000;
 const MAX_SENTENCES = 100_000;
 const MAX_SENTENCE_CHARS = 400;
 const MAX_LABEL_CHARS = 160;
+const MAX_CITATION_CHARS = 400;
+const CITATION = /\s*\(([^()\s]+:\d+)\)\s*$/;
 
-type Block = { text: string; line: number; speaker?: string; time?: string; turn?: number };
+type Block = Pick<Sentence, 'text' | 'line' | 'speaker' | 'time' | 'turn'>;
 type Turn = { speaker: string; time?: string; rest: string };
 
 /** Splits files into sentences; understands transcripts, Markdown, JSON and plain prose. */
@@ -60,12 +64,22 @@ function readDocument(path: string, text: string, firstOrder: number): Document 
     : readProse(isJson(path, text) ? jsonStrings(text) : lines);
   const sentences: Sentence[] = [];
   for (const { text: blockText, ...place } of blocks) {
-    for (const piece of splitSentences(blockText)) {
+    const cited = CITATION.exec(blockText.slice(-MAX_CITATION_CHARS));
+    const stated = blockText.slice(0, blockText.length - (cited?.[0].length ?? 0));
+    const citation = cited?.[1];
+    for (const piece of splitSentences(stated)) {
       if (sentences.length + firstOrder >= MAX_SENTENCES) break;
       const tokens = tokenize(piece);
       if (!/[\p{L}\p{N}]/u.test(piece)) continue;
       const order = firstOrder + sentences.length;
-      sentences.push({ text: piece, tokens, file: path, order, ...place });
+      sentences.push({
+        text: piece,
+        tokens,
+        file: path,
+        order,
+        ...place,
+        ...(citation && { citation }),
+      });
     }
   }
   return { path, isTranscript, preamble, sentences, ...(title !== undefined && { title }) };
