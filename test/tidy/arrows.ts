@@ -5,6 +5,8 @@ const LIBRARY_ARROWS: Record<string, string[]> = {
   'libs/broker': ['streams'],
   'libs/eventlog': ['libs/broker'],
   'libs/projections': ['libs/eventlog'],
+  // Endpoints are answered over NATS too.
+  'libs/service': ['libs/broker'],
   // What every role stands on: it brings the others together.
   'libs/runtime': [
     'libs/broker',
@@ -13,6 +15,7 @@ const LIBRARY_ARROWS: Record<string, string[]> = {
     'libs/projections',
     'libs/service',
     'libs/telemetry',
+    'libs/worktrees',
     'streams',
   ],
 };
