@@ -20,7 +20,7 @@ export async function digestFile(file: string): Promise<Digest> {
     // One transaction: the rows of all tables are of one sequence.
     db.exec('BEGIN');
     const { seq } = db.prepare('SELECT seq FROM position').get() as { seq: number };
-    const whole = createHash('sha256');
+    const whole = createHash('sha256').update(String(seq));
     const tables: TableDigest[] = [];
     for (const name of tableNames(db)) {
       const hash = createHash('sha256');
@@ -56,7 +56,7 @@ export function* dumpLines(file: string): Generator<string> {
 function tableNames(db: DatabaseSync): string[] {
   return db
     .prepare(
-      "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name",
+      "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'position' ORDER BY name",
     )
     .all()
     .map((row) => String(row.name));

@@ -62,6 +62,8 @@ export class ServedBuild<E extends Recorded> {
     if (this.#closing.signal.aborted) return Promise.reject(new Error('the views are closed'));
     const build = this.#create();
     const done = Promise.withResolvers<void>();
+    // Its failure is logged; nobody has to wait for it.
+    done.promise.catch(() => undefined);
     this.#next = { build, done };
     this.#options.logger.info({ build: build.number }, 'rebuild started');
     return done.promise;
@@ -146,6 +148,7 @@ export class ServedBuild<E extends Recorded> {
       const { done } = this.#next;
       this.#next = undefined;
       this.#current.projector.release();
+      this.#options.logger.warn({ build: build.number, ending }, 'rebuild ended early');
       done.reject(new Error(`the rebuild ended early: ${ending}`));
     }
     if (build === this.#current) return;

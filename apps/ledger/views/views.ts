@@ -1,8 +1,6 @@
-import { type Broker } from '#libs/broker';
-import type { StoredEvent } from '#libs/contracts';
-import { followBatches, LEDGER_STREAM, ledgerTail } from '#libs/eventlog';
+import { LIMITS, type StoredEvent } from '#libs/contracts';
+import type { EventIndex } from '#libs/eventlog';
 import {
-  type Followed,
   openProjection,
   type Projection,
   type ProjectionOptions,
@@ -10,6 +8,7 @@ import {
 } from '#libs/projections';
 import { ordersView, runsView, theatersView } from './aggregates.ts';
 import { eventsView } from './events-view.ts';
+import { findEvent } from './search.ts';
 
 /** The views of the ledger role. The events view stands first: it drops repeated events. */
 export const LEDGER_VIEWS: readonly View<StoredEvent>[] = [
@@ -19,21 +18,24 @@ export const LEDGER_VIEWS: readonly View<StoredEvent>[] = [
   theatersView,
 ];
 
-/** The ledger stream of a broker, for a projection to follow. */
-export function followLedger(broker: Broker): Followed<StoredEvent> {
-  return {
-    source: (fromSeq, signal) => followBatches(broker, { fromSeq, signal }),
-    tail: () => ledgerTail(broker),
-    async streamId() {
-      const info = await broker.jsm.streams.info(LEDGER_STREAM);
-      return `${LEDGER_STREAM} ${info.created}`;
-    },
-  };
-}
-
 export type LedgerViewsOptions = Omit<ProjectionOptions<StoredEvent>, 'name' | 'views'>;
 
 /** Opens the views of the ledger role in `options.folder`. */
 export function openLedgerViews(options: LedgerViewsOptions): Promise<Projection> {
   return openProjection({ ...options, name: 'ledger', views: LEDGER_VIEWS });
+}
+
+/** Waits until reads reflect `atLeast`, if it is given. @throws {VIEW_BEHIND} */
+export async function reflect(projection: Projection, atLeast: number | undefined): Promise<void> {
+  if (atLeast === undefined) return;
+  await projection.waitFor(atLeast, { timeoutMs: LIMITS.atLeastWaitMs });
+}
+
+/** The views as the append path's memory of event ids. */
+export function eventIndex(projection: Projection): EventIndex {
+  return {
+    findById: (eventId) => projection.read((reader) => findEvent(reader, eventId)),
+    catchUp: () => projection.catchUp({ timeoutMs: LIMITS.atLeastWaitMs }),
+    behindMs: () => performance.now() - (projection.caughtUpAt() ?? Number.NEGATIVE_INFINITY),
+  };
 }
