@@ -1,18 +1,29 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type AnyEvent, AppError, eventType, LIMITS, type StoredEvent } from '#libs/contracts';
+import {
+  type AnyEvent,
+  AppError,
+  eventType,
+  isId,
+  LIMITS,
+  type StoredEvent,
+} from '#libs/contracts';
 import { isAt } from './subjects.ts';
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
-/** The bytes of an event as they are stored. @throws {PAYLOAD_TOO_LARGE} over LIMITS.eventBytes */
-export function encodeEvent(event: AnyEvent): Uint8Array {
+/**
+ * The bytes of an event as they are stored.
+ * @param at name of the event in the request, as `events[3].`, for the `field` of an error
+ * @throws {PAYLOAD_TOO_LARGE} over LIMITS.eventBytes
+ */
+export function encodeEvent(event: AnyEvent, at = ''): Uint8Array {
   const bytes = encoder.encode(JSON.stringify(event));
   if (bytes.length > LIMITS.eventBytes) {
     throw new AppError(
       'PAYLOAD_TOO_LARGE',
       { what: 'event', limit: LIMITS.eventBytes },
-      { field: 'payload' },
+      { field: `${at}payload` },
     );
   }
   return bytes;
@@ -31,24 +42,33 @@ export function decodeEvent(data: Uint8Array, seq: number, subject: string): Dec
   } catch (error) {
     return { ok: false, reason: `not JSON: ${(error as Error).message}` };
   }
+  const reason = notAnEvent(value) ?? misplaced(value as AnyEvent, subject);
+  if (reason !== undefined) return { ok: false, reason };
   const event = value as AnyEvent & { seq: number };
-  if (typeof value !== 'object' || value === null) return { ok: false, reason: 'not an object' };
-  if (typeof event.type !== 'string' || eventType(event.type) !== event.type) {
-    return { ok: false, reason: `unknown type ${String(event.type).slice(0, 100)}` };
-  }
-  if (typeof event.event_id !== 'string' || typeof event.ts !== 'string') {
-    return { ok: false, reason: 'no event_id or ts' };
-  }
-  if (typeof event.payload !== 'object' || event.payload === null) {
-    return { ok: false, reason: 'no payload' };
-  }
-  try {
-    if (!isAt(event, subject)) return { ok: false, reason: 'its ids are not those of its subject' };
-  } catch (error) {
-    return { ok: false, reason: (error as Error).message };
-  }
   event.seq = seq;
   return { ok: true, event };
+}
+
+function notAnEvent(value: unknown): string | undefined {
+  if (!isObject(value)) return 'not an object';
+  const { type, event_id, ts, garrison_id, payload } = value;
+  if (typeof type !== 'string') return 'no type';
+  if (eventType(type) !== type) return `unknown type ${type.slice(0, 100)}`;
+  if (!isId(event_id)) return 'no event_id';
+  if (typeof ts !== 'string' || Number.isNaN(Date.parse(ts))) return 'no ts';
+  if (!isId(garrison_id)) return 'no garrison_id';
+  for (const name of ['theater_id', 'run_id', 'order_id', 'unit_id']) {
+    if (value[name] !== null && !isId(value[name])) return `${name} is neither an id nor null`;
+  }
+  return isObject(payload) ? undefined : 'no payload';
+}
+
+function misplaced(event: AnyEvent, subject: string): string | undefined {
+  return isAt(event, subject) ? undefined : 'its ids are not those of its subject';
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /**

@@ -1,19 +1,15 @@
-import { createInbox, headers, type Msg, type NatsConnection } from 'nats';
+import type { Broker } from '#libs/broker';
+import { createInbox, type MsgHdrs, type NatsConnection } from 'nats';
+import { type Ack, CODES, parseAck, type Refusal, refusal } from './ack.ts';
 
-/** What the broker said to one publish. */
-export type Ack =
-  | { kind: 'stored'; seq: number; duplicate: boolean }
-  | { kind: 'refused'; errCode: number; description: string }
-  /** No answer in time, or the connection broke: it may or may not be stored. */
-  | { kind: 'unknown'; reason: string };
-
+/** Values must be free of line breaks. */
 export type PublishHeaders = Readonly<Record<string, string>>;
 
 export type Publisher = {
   /** Publishes and resolves with the broker's answer; never rejects. `timeoutMs` bounds the wait. */
   publish(subject: string, data: Uint8Array, hdrs: PublishHeaders, timeoutMs: number): Promise<Ack>;
-  /** Publishes without asking for an answer (the middle of an atomic batch). */
-  send(subject: string, data: Uint8Array, hdrs: PublishHeaders): void;
+  /** Publishes without asking for an answer (the middle of a batch); says if that was refused. */
+  send(subject: string, data: Uint8Array, hdrs: PublishHeaders): Refusal | undefined;
   close(): void;
 };
 
@@ -21,18 +17,25 @@ type Waiting = { resolve: (ack: Ack) => void; deadline: number };
 
 /** Answers are checked for lateness this often; a timeout may come so much later than asked. */
 const SWEEP_MS = 100;
+/** Publishes without an answer at once; a broker so far behind is as good as away. */
+const WAITING_MAX = 20_000;
 
-const decoder = new TextDecoder();
+const encoder = new TextEncoder();
 
 /**
  * A pipelined publisher: one reply subscription and one sweeping timer for all publishes, where the
  * client library makes a timer and several objects for each (a third of its throughput).
  */
-export function createPublisher(nc: NatsConnection): Publisher {
-  const inbox = createInbox();
+export function createPublisher({
+  nc,
+  isConnected,
+}: Pick<Broker, 'nc' | 'isConnected'>): Publisher {
+  const inbox = createInbox(inboxPrefix(nc));
   const waiting = new Map<string, Waiting>();
   let next = 0;
+  let connection = connectionId(nc);
   let sweeping: NodeJS.Timeout | undefined;
+  let closed = false;
 
   const settle = (key: string, ack: Ack): void => {
     const entry = waiting.get(key);
@@ -40,8 +43,14 @@ export function createPublisher(nc: NatsConnection): Publisher {
     waiting.delete(key);
     entry.resolve(ack);
   };
+  const settleAll = (reason: string): void => {
+    for (const key of waiting.keys()) settle(key, { kind: 'unknown', reason });
+  };
   const sweep = (): void => {
     const now = performance.now();
+    // An answer to a connection that broke will not come.
+    if (!isConnected() || connectionId(nc) !== connection) settleAll('the connection was lost');
+    connection = connectionId(nc);
     for (const [key, entry] of waiting) {
       if (entry.deadline <= now) settle(key, { kind: 'unknown', reason: 'no answer in time' });
     }
@@ -56,65 +65,76 @@ export function createPublisher(nc: NatsConnection): Publisher {
     },
   });
 
-  const send = (subject: string, data: Uint8Array, hdrs: PublishHeaders, reply?: string): void => {
-    const hs = headers();
-    for (const name in hdrs) hs.set(name, hdrs[name] as string);
-    nc.publish(subject, data, reply === undefined ? { headers: hs } : { headers: hs, reply });
-  };
+  const transmit = (subject: string, data: Uint8Array, hdrs: PublishHeaders, reply = '') =>
+    closed
+      ? refusal(CODES.notSent, 'the event log is closed')
+      : send(nc, subject, data, hdrs, reply);
 
   return {
-    publish: (subject, data, hdrs, timeoutMs) =>
-      new Promise((resolve) => {
-        next += 1;
-        const key = next.toString(36);
+    publish: (subject, data, hdrs, timeoutMs) => {
+      if (waiting.size >= WAITING_MAX) {
+        return Promise.resolve(refusal(CODES.notSent, 'too many appends wait for the broker'));
+      }
+      next += 1;
+      const key = next.toString(36);
+      const failed = transmit(subject, data, hdrs, `${inbox}.${key}`);
+      if (failed !== undefined) return Promise.resolve(failed);
+      if (sweeping === undefined) {
+        connection = connectionId(nc);
+        sweeping = setInterval(sweep, SWEEP_MS);
+      }
+      return new Promise((resolve) => {
         waiting.set(key, { resolve, deadline: performance.now() + timeoutMs });
-        sweeping ??= setInterval(sweep, SWEEP_MS);
-        try {
-          send(subject, data, hdrs, `${inbox}.${key}`);
-        } catch (error) {
-          settle(key, { kind: 'unknown', reason: (error as Error).message });
-        }
-      }),
-    send,
+      });
+    },
+    send: transmit,
     close: () => {
+      closed = true;
       subscription.unsubscribe();
-      for (const key of waiting.keys()) settle(key, { kind: 'unknown', reason: 'closed' });
+      settleAll('the event log was closed');
       clearInterval(sweeping);
     },
   };
 }
 
-function parseAck(msg: Msg): Ack {
-  if (msg.headers?.code === 503) {
-    return {
-      kind: 'refused',
-      errCode: NO_RESPONDERS,
-      description: 'no stream listens, or it has no leader',
-    };
+/** Hands a message to the connection; says if it was certainly not sent. */
+function send(
+  nc: NatsConnection,
+  subject: string,
+  data: Uint8Array,
+  hdrs: PublishHeaders,
+  reply: string,
+): Refusal | undefined {
+  const headers = encodeHeaders(hdrs);
+  const bytes = headers.length + data.length;
+  if (bytes > (nc.info?.max_payload ?? Number.POSITIVE_INFINITY)) {
+    return refusal(CODES.tooBig, `${bytes} bytes are more than the broker takes`);
   }
-  if (msg.data.length === 0) return { kind: 'stored', seq: 0, duplicate: false };
-  const body = JSON.parse(decoder.decode(msg.data)) as {
-    seq?: number;
-    duplicate?: boolean;
-    error?: { err_code?: number; code?: number; description?: string };
-  };
-  if (body.error !== undefined) {
-    const { err_code, code, description } = body.error;
-    return { kind: 'refused', errCode: err_code ?? code ?? 0, description: description ?? '' };
+  try {
+    nc.publish(subject, data, { headers: rawHeaders(headers), reply });
+    return undefined;
+  } catch (error) {
+    return refusal(CODES.notSent, (error as Error).message);
   }
-  return { kind: 'stored', seq: body.seq ?? 0, duplicate: body.duplicate === true };
 }
 
-/** Our own number for "nobody answered"; the broker's codes start at 10 000. */
-export const NO_RESPONDERS = 503;
+/** Tells one connection from the next over the same client. */
+export function connectionId(nc: NatsConnection): string {
+  return `${nc.info?.server_id}/${nc.info?.client_id}`;
+}
 
-/** JetStream error codes that an append meets (nats-server errors.json). */
-export const CODES = {
-  wrongLastSequence: 10071,
-  wrongLastSequenceInFlight: 10164,
-  tooBig: 10054,
-  batchDuplicate: 10201,
-  batchIncomplete: 10176,
-  /** "batch publish sequence is missing" and kin: an unknown batch, as after a leader change. */
-  retryShortly: 10163,
-} as const;
+/** The reply prefix that this connection has permission for; the library's type hides its options. */
+export function inboxPrefix(nc: NatsConnection): string | undefined {
+  return (nc as NatsConnection & { options?: { inboxPrefix?: string } }).options?.inboxPrefix;
+}
+
+function encodeHeaders(hdrs: PublishHeaders): Uint8Array {
+  let text = 'NATS/1.0\r\n';
+  for (const name in hdrs) text += `${name}: ${hdrs[name]}\r\n`;
+  return encoder.encode(`${text}\r\n`);
+}
+
+/** Publishing only asks headers for their bytes; building the library's own costs a third of it. */
+function rawHeaders(bytes: Uint8Array): MsgHdrs {
+  return { encode: () => bytes } as unknown as MsgHdrs;
+}

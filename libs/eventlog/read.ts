@@ -1,18 +1,47 @@
-import type { StoredMsg } from '@nats-io/jetstream';
-import type { Broker } from '#libs/broker';
+import { JetStreamApiError, JetStreamError, type MsgRequest } from '@nats-io/jetstream';
+import { createInbox, type Msg } from 'nats';
+import { type Broker, brokerUnavailable, isBrokerUnavailable } from '#libs/broker';
 import { AppError, type StoredEvent } from '#libs/contracts';
 import { decodeEvent } from './codec.ts';
+import { inboxPrefix } from './publisher.ts';
 import { LEDGER_STREAM } from './subjects.ts';
 
 const PAGE = 500;
 const PAGE_BYTES = 8 * 1024 * 1024;
+/** A page is given up when nothing more of it has come for so long. */
+const SILENCE_MS = 5_000;
+
+/** A message as the stream's leader has it; `event` is undefined where its bytes are none. */
+export type Found = { seq: number; event: StoredEvent | undefined };
 
 /** The event stored at `seq`, asked of the stream's leader; undefined where there is none. */
 export async function readBySeq(broker: Broker, seq: number): Promise<StoredEvent | undefined> {
-  const msg = await guarded('read', () => broker.jsm.streams.getMessage(LEDGER_STREAM, { seq }));
+  return (await readLeader(broker, { seq }))?.event;
+}
+
+/** The first message on `subject` from `fromSeq` on, asked of the leader; undefined: none. */
+export function readNext(
+  broker: Broker,
+  subject: string,
+  fromSeq: number,
+): Promise<Found | undefined> {
+  return readLeader(broker, { seq: fromSeq, next_by_subj: subject });
+}
+
+/** Sequence of the last message on `subject`, asked of the leader; 0 if there is none. */
+export async function subjectVersion(broker: Broker, subject: string): Promise<number> {
+  return (await readLeader(broker, { last_by_subj: subject }))?.seq ?? 0;
+}
+
+type LeaderQuery = MsgRequest | { seq: number; next_by_subj: string };
+
+async function readLeader(broker: Broker, query: LeaderQuery): Promise<Found | undefined> {
+  const msg = await guarded('read', () =>
+    broker.jsm.streams.getMessage(LEDGER_STREAM, query as MsgRequest),
+  );
   if (msg === null) return undefined;
   const decoded = decodeEvent(msg.data, msg.seq, msg.subject);
-  return decoded.ok ? decoded.event : undefined;
+  return { seq: msg.seq, event: decoded.ok ? decoded.event : undefined };
 }
 
 /** Sequence of the last message in the ledger, 0 if it is empty. */
@@ -23,65 +52,109 @@ export async function ledgerTail(broker: Broker): Promise<number> {
 
 /**
  * Events of the subjects that `filter` matches, from sequence `fromSeq` on, oldest first, a page at
- * a time. Any replica may answer: a page can be behind the leader, never out of order.
+ * a time. Any replica may answer: a page can be behind the leader, never out of order. Bytes that
+ * are no event are left out.
+ *
+ * @throws {DEPENDENCY_UNAVAILABLE} the broker does not answer; what was yielded stays right
  */
-export async function* readFrom(
+export function readFrom(
   broker: Broker,
   filter: string,
   fromSeq: number,
 ): AsyncGenerator<StoredEvent[]> {
-  let seq = Math.max(1, fromSeq);
-  for (;;) {
-    const { events, last, pending } = await readPage(broker, filter, seq);
-    if (events.length > 0) yield events;
-    if (pending === 0) return;
-    seq = last + 1;
-  }
+  return readPages(broker, filter, { seq: Math.max(1, fromSeq) });
 }
 
-async function readPage(broker: Broker, filter: string, seq: number) {
-  const events: StoredEvent[] = [];
-  let last = seq - 1;
-  let pending = 0;
-  await guarded('read', async () => {
-    const messages = await broker.jsm.direct.getBatch(LEDGER_STREAM, {
-      seq,
-      batch: PAGE,
-      max_bytes: PAGE_BYTES,
-      next_by_subj: filter,
-    });
-    for await (const msg of messages) {
-      last = msg.seq;
-      // How many more match after this one; the library's type hides it.
-      pending = (msg as StoredMsg & { pending: number }).pending;
-      const decoded = decodeEvent(msg.data, msg.seq, msg.subject);
-      if (decoded.ok) events.push(decoded.event);
-    }
-  });
-  return { events, last, pending };
+/** As `readFrom`, but from the first event that the broker stored at `time` or later. */
+export function readSince(
+  broker: Broker,
+  filter: string,
+  time: Date,
+): AsyncGenerator<StoredEvent[]> {
+  return readPages(broker, filter, { start_time: time.toISOString() });
 }
 
 /** The first event on a subject that `filter` matches; any replica may answer. */
 export async function readFirst(broker: Broker, filter: string): Promise<StoredEvent | undefined> {
-  const msg = await guarded('read', () =>
-    broker.jsm.direct.getMessage(LEDGER_STREAM, { seq: 1, next_by_subj: filter }),
-  );
-  if (msg === null) return undefined;
-  const decoded = decodeEvent(msg.data, msg.seq, msg.subject);
-  return decoded.ok ? decoded.event : undefined;
+  for await (const page of readPages(broker, filter, { seq: 1 }, 1)) return page[0];
+  return undefined;
 }
 
-/** Runs a read; a broker that does not answer becomes DEPENDENCY_UNAVAILABLE. */
+type Start = { seq: number } | { start_time: string };
+
+async function* readPages(
+  broker: Broker,
+  filter: string,
+  start: Start,
+  size = PAGE,
+): AsyncGenerator<StoredEvent[]> {
+  let from = start;
+  for (;;) {
+    const { messages, pending } = await guarded('read', () =>
+      requestPage(broker, { ...from, batch: size, max_bytes: PAGE_BYTES, next_by_subj: filter }),
+    );
+    const events: StoredEvent[] = [];
+    let last = 0;
+    for (const { headers, data } of messages) {
+      last = Number(headers?.get('Nats-Sequence'));
+      const decoded = decodeEvent(data, last, headers?.get('Nats-Subject') ?? '');
+      if (decoded.ok) events.push(decoded.event);
+    }
+    if (events.length > 0) yield events;
+    if (pending === 0 || messages.length === 0) return;
+    from = { seq: last + 1 };
+  }
+}
+
+type Page = { messages: Msg[]; pending: number };
+
+/**
+ * One batched direct get (ADR-31). The client library's own keeps a subscription of each call for
+ * ever, and waits for ever when the connection breaks in the middle.
+ */
+function requestPage(broker: Broker, query: object): Promise<Page> {
+  const { nc } = broker;
+  if (!broker.isConnected()) return Promise.reject(brokerUnavailable('not connected'));
+  return new Promise<Page>((resolve, reject) => {
+    const messages: Msg[] = [];
+    const inbox = createInbox(inboxPrefix(nc));
+    const end = (settle: () => void): void => {
+      clearTimeout(timer);
+      subscription.unsubscribe();
+      settle();
+    };
+    const fail = (reason: string, cause?: unknown): void =>
+      end(() => reject(brokerUnavailable(reason, cause)));
+    const timer = setTimeout(() => fail('no answer in time'), SILENCE_MS);
+    const subscription = nc.subscribe(inbox, {
+      callback: (error, msg) => {
+        if (error !== null) return fail(error.message, error);
+        timer.refresh();
+        const code = msg.headers?.code ?? 0;
+        if (code === 0) return void messages.push(msg);
+        if (code === 404) return end(() => resolve({ messages, pending: 0 }));
+        if (code !== 204) return fail(`${code} ${msg.headers?.description}`);
+        const pending = Number(msg.headers?.get('Nats-Num-Pending') ?? 0);
+        return end(() => resolve({ messages, pending }));
+      },
+    });
+    try {
+      nc.publish(`$JS.API.DIRECT.GET.${LEDGER_STREAM}`, JSON.stringify(query), { reply: inbox });
+    } catch (error) {
+      fail((error as Error).message, error);
+    }
+  });
+}
+
+/** Runs a call; a broker that does not answer or refuses becomes DEPENDENCY_UNAVAILABLE. */
 export async function guarded<T>(what: string, run: () => Promise<T>): Promise<T> {
   try {
     return await run();
   } catch (error) {
     if (error instanceof AppError) throw error;
-    const reason = `${what}: ${error instanceof Error ? error.message : String(error)}`;
-    throw new AppError(
-      'DEPENDENCY_UNAVAILABLE',
-      { dependency: 'The broker', reason },
-      { cause: error },
-    );
+    const refused = error instanceof JetStreamError || error instanceof JetStreamApiError;
+    if (!refused && !isBrokerUnavailable(error)) throw error;
+    const reason = `${what}: ${(error as Error).message}`;
+    throw brokerUnavailable(reason, error);
   }
 }

@@ -26,27 +26,18 @@ export function ledgerFilter(place: Partial<Place>): string {
   return `${LEDGER_PREFIX}.${ids.map((value) => (value === undefined ? '*' : token(value))).join('.')}`;
 }
 
-/** The ids in a ledger subject, or undefined if it is none. */
+/** The ids in a ledger subject, or undefined if it is none (a filter is none either). */
 export function parseLedgerSubject(subject: string): Required<Place> | undefined {
-  const [plane, version, garrison, theater, run, order, ...rest] = subject.split('.');
-  if (`${plane}.${version}` !== LEDGER_PREFIX || order === undefined || rest.length > 0)
-    return undefined;
-  if (!isId(garrison)) return undefined;
-  return {
-    garrison_id: garrison,
-    theater_id: idOf(theater),
-    run_id: idOf(run),
-    order_id: idOf(order),
-  };
+  const [plane, version, garrison, ...rest] = subject.split('.');
+  if (`${plane}.${version}` !== LEDGER_PREFIX || rest.length !== 3) return undefined;
+  if (!isId(garrison) || !rest.every((part) => part === ABSENT || isId(part))) return undefined;
+  const [theater_id, run_id, order_id] = rest.map((part) => (part === ABSENT ? null : part));
+  return { garrison_id: garrison, theater_id, run_id, order_id };
 }
 
 /** True if the event's own ids are those of the subject it was found at. */
 export function isAt(event: AnyEvent, subject: string): boolean {
   return ledgerSubject(event) === subject;
-}
-
-function idOf(part: string | undefined): string | null {
-  return part === undefined || part === ABSENT ? null : part;
 }
 
 function token(value: string | null | undefined): string {

@@ -14,3 +14,4 @@ export {
   type ServedToolCall,
   startModelServer,
 } from './model-server.ts';
+export { startProxy, type TestProxy } from './proxy.ts';
