@@ -58,9 +58,9 @@ describe('units', () => {
     const one = order();
     const enqueue = (state: OrderState) =>
       enqueueOrder(state, { worktreePath: '/w/o1', class: 'default' });
-    one.take(when(one.state, enqueue).then('ORDER_ENQUEUED'));
+    one.take(when(one.state, enqueue).thenEvents('ORDER_ENQUEUED'));
     when(one.state, enqueue).thenNothing();
-    one.take(when(one.state, (state) => startOrder(state, UNIT)).then('ORDER_STARTED'));
+    one.take(when(one.state, (state) => startOrder(state, UNIT)).thenEvents('ORDER_STARTED'));
     when(one.state, enqueue).thenRefused('ILLEGAL_TRANSITION');
   });
 
@@ -68,8 +68,8 @@ describe('units', () => {
     const one = order();
     const claim = (unitId: string) => (state: OrderState) =>
       claimOrder(state, { attempt: 1, unitId });
-    const [first] = when(one.state, claim('u1')).then('ORDER_CLAIMED');
-    const [second] = when(one.state, claim('u2')).then('ORDER_CLAIMED');
+    const [first] = when(one.state, claim('u1')).thenEvents('ORDER_CLAIMED');
+    const [second] = when(one.state, claim('u2')).thenEvents('ORDER_CLAIMED');
     expect(first?.key).not.toBe(second?.key);
     expect(first?.expect).toBe(second?.expect);
     one.take(first ? [first] : []);
@@ -90,8 +90,8 @@ describe('units', () => {
         aar: { path: 'aar.json', status: 'completed' },
         usage: { input_tokens: 2, output_tokens: 1 },
       });
-    one.take(when(one.state, (state) => startOrder(state, UNIT)).then('ORDER_STARTED'));
-    const drafts = when(one.state, complete).then(
+    one.take(when(one.state, (state) => startOrder(state, UNIT)).thenEvents('ORDER_STARTED'));
+    const drafts = when(one.state, complete).thenEvents(
       'ARTIFACT_WRITTEN',
       'AAR_WRITTEN',
       'ORDER_COMPLETED',
@@ -107,9 +107,11 @@ describe('units', () => {
 
   test('check 12: a unit of an old attempt is refused', () => {
     const one = order();
-    one.take(when(one.state, (state) => startOrder(state, UNIT)).then('ORDER_STARTED'));
+    one.take(when(one.state, (state) => startOrder(state, UNIT)).thenEvents('ORDER_STARTED'));
     one.take(
-      when(one.state, (state) => reissueOrder(state, { reason: 'late' })).then('ORDER_REISSUED'),
+      when(one.state, (state) => reissueOrder(state, { reason: 'late' })).thenEvents(
+        'ORDER_REISSUED',
+      ),
     );
     when(one.state, (state) => failOrder(state, { ...UNIT, ...FAILURE })).thenRefused(
       'ILLEGAL_TRANSITION',
@@ -118,7 +120,7 @@ describe('units', () => {
 
   test('an order that nobody created may be worked on, in any attempt', () => {
     const late = (state: OrderState) => claimOrder(state, { attempt: 3, unitId: 'u1' });
-    const [draft] = when(NOBODY, late).then('ORDER_CLAIMED');
+    const [draft] = when(NOBODY, late).thenEvents('ORDER_CLAIMED');
     expect(draft?.expect).toBe(0);
   });
 });
@@ -134,39 +136,56 @@ describe('retries', () => {
 
   test('check 47: overdue with one retry: reissued once, then failed and escalated', () => {
     const one = order(1);
-    one.take(when(one.state, (state) => startOrder(state, UNIT)).then('ORDER_STARTED'));
+    one.take(when(one.state, (state) => startOrder(state, UNIT)).thenEvents('ORDER_STARTED'));
     one.take(
-      when(one.state, overdue).then('RECOVERY_STARTED', 'ORDER_REISSUED', 'RECOVERY_COMPLETED'),
+      when(one.state, overdue).thenEvents(
+        'RECOVERY_STARTED',
+        'ORDER_REISSUED',
+        'RECOVERY_COMPLETED',
+      ),
     );
     expect(one.state).toMatchObject({ status: 'QUEUED', attempt: 2, enqueued_at: null });
     one.take(
-      when(one.state, (state) => startOrder(state, { attempt: 2, unitId: 'u2' })).then(
+      when(one.state, (state) => startOrder(state, { attempt: 2, unitId: 'u2' })).thenEvents(
         'ORDER_STARTED',
       ),
     );
-    one.take(when(one.state, overdue).then('ORDER_FAILED', 'ESCALATION_RAISED'));
+    one.take(when(one.state, overdue).thenEvents('ORDER_FAILED', 'ESCALATION_RAISED'));
     expect(one.state).toMatchObject({ status: 'FAILED', attempt: 2 });
     expect(one.state.last_error?.retryable).toBe(false);
   });
 
   test('check 47: max_retries 0 is never reissued', () => {
     const one = order(0);
-    one.take(when(one.state, (state) => startOrder(state, UNIT)).then('ORDER_STARTED'));
+    one.take(when(one.state, (state) => startOrder(state, UNIT)).thenEvents('ORDER_STARTED'));
     when(one.state, (state) => reissueOrder(state, { reason: 'x' })).thenRefused(
       'ILLEGAL_TRANSITION',
     );
-    one.take(when(one.state, overdue).then('ORDER_FAILED', 'ESCALATION_RAISED'));
+    one.take(when(one.state, overdue).thenEvents('ORDER_FAILED', 'ESCALATION_RAISED'));
     when(one.state, overdue).thenNothing();
+  });
+
+  test('a result found wanting with no attempt left is escalated and stays COMPLETED', () => {
+    const one = order(0);
+    const complete = (state: OrderState) =>
+      completeOrder(state, { ...UNIT, commitSha: 'a'.repeat(40) });
+    one.take(when(one.state, complete).thenEvents('ORDER_COMPLETED'));
+    const wanting = (state: OrderState) => recoveryRequired(state, { reason: 'missing AAR' });
+    one.take(when(one.state, wanting).thenEvents('RECOVERY_REQUIRED'));
+    one.take(when(one.state, overdue).thenEvents('ESCALATION_RAISED'));
+    expect(one.state.status).toBe('COMPLETED');
   });
 
   test('check 48: COMPLETED and CANCELLED are never reissued', () => {
     const done = order();
     const complete = (state: OrderState) =>
       completeOrder(state, { ...UNIT, commitSha: 'a'.repeat(40) });
-    done.take(when(done.state, complete).then('ORDER_COMPLETED'));
+    done.take(when(done.state, complete).thenEvents('ORDER_COMPLETED'));
     const gone = order();
     gone.take(
-      when(gone.state, (state) => cancelOrder(state, { reason: 'x' })).then('ORDER_CANCELLED'),
+      when(gone.state, (state) => cancelOrder(state, { reason: 'x' })).thenEvents(
+        'ORDER_CANCELLED',
+      ),
     );
     for (const { state } of [done, gone]) {
       when(state, overdue).thenRefused('ILLEGAL_TRANSITION');
@@ -176,9 +195,13 @@ describe('retries', () => {
 
   test('check 48: two patrols at once make the same events; after one the other has none', () => {
     const one = order();
-    one.take(when(one.state, (state) => startOrder(state, UNIT)).then('ORDER_STARTED'));
+    one.take(when(one.state, (state) => startOrder(state, UNIT)).thenEvents('ORDER_STARTED'));
     const patrol = () =>
-      when(one.state, overdue).then('RECOVERY_STARTED', 'ORDER_REISSUED', 'RECOVERY_COMPLETED');
+      when(one.state, overdue).thenEvents(
+        'RECOVERY_STARTED',
+        'ORDER_REISSUED',
+        'RECOVERY_COMPLETED',
+      );
     const first = patrol();
     expect(patrol()).toEqual(first);
     one.take(first);
@@ -198,7 +221,7 @@ describe('retries', () => {
     const script = eventScript();
     script.add('ORDER_FAILED');
     for (let n = 0; n < LIMITS.retriesDefault; n += 1) {
-      const drafts = when(state, (now) => reissueOrder(now, { reason: 'x' })).then(
+      const drafts = when(state, (now) => reissueOrder(now, { reason: 'x' })).thenEvents(
         'ORDER_REISSUED',
       );
       state = [...script.append(...drafts), script.add('ORDER_FAILED')].reduce(evolveOrder, state);
@@ -211,20 +234,20 @@ describe('recovery and escalation', () => {
   test('a reason is told once; another one is told too', () => {
     const one = order();
     const require = (reason: string) => (state: OrderState) => recoveryRequired(state, { reason });
-    one.take(when(one.state, require('stall')).then('RECOVERY_REQUIRED'));
+    one.take(when(one.state, require('stall')).thenEvents('RECOVERY_REQUIRED'));
     when(one.state, require('stall')).thenNothing();
-    one.take(when(one.state, require('dirty')).then('RECOVERY_REQUIRED'));
+    one.take(when(one.state, require('dirty')).thenEvents('RECOVERY_REQUIRED'));
   });
 
   test('an escalation is raised once for a cause and acknowledged once', () => {
     const one = order();
     const raise = (state: OrderState) =>
       escalate(state, { severity: 'HIGH', route: 'operator', reason: 'r', cause: 'c' });
-    one.take(raise(one.state));
-    expect(raise(one.state)).toEqual([]);
+    one.take(when(one.state, raise).thenEvents('ESCALATION_RAISED'));
+    when(one.state, raise).thenNothing();
     const escalationId = one.state.escalations[0]?.escalation_id ?? '';
     const seen = (state: OrderState) => ack(state, { escalationId, by: 'me' });
-    one.take(when(one.state, seen).then('ESCALATION_ACKED'));
+    one.take(when(one.state, seen).thenEvents('ESCALATION_ACKED'));
     when(one.state, seen).thenNothing();
     when(one.state, (state) => ack(state, { escalationId: 'x', by: 'me' })).thenRefused(
       'ILLEGAL_TRANSITION',
@@ -238,21 +261,21 @@ describe('worktrees', () => {
 
   test('check 19: made once; after it was removed it may be made again (check 22)', () => {
     const one = order();
-    const [first] = when(one.state, create).then('WORKTREE_CREATED');
+    const [first] = when(one.state, create).thenEvents('WORKTREE_CREATED');
     one.take(first ? [first] : []);
     when(one.state, create).thenNothing();
-    one.take(when(one.state, worktreeReady).then('WORKTREE_READY'));
+    one.take(when(one.state, worktreeReady).thenEvents('WORKTREE_READY'));
     when(one.state, worktreeReady).thenNothing();
     when(one.state, (state) => worktreeCreated(state, { ...made, branch: 'other' })).thenRefused(
       'WORKTREE_CONFLICT',
     );
     const archive = (state: OrderState) => worktreeArchived(state, { archivePath: '/a/o1.tar' });
-    one.take(when(one.state, archive).then('WORKTREE_ARCHIVED'));
+    one.take(when(one.state, archive).thenEvents('WORKTREE_ARCHIVED'));
     when(one.state, archive).thenNothing();
     const remove = (state: OrderState) => worktreeRemoved(state, { reason: 'done' });
-    one.take(when(one.state, remove).then('WORKTREE_REMOVED'));
+    one.take(when(one.state, remove).thenEvents('WORKTREE_REMOVED'));
     when(one.state, remove).thenNothing();
-    const [again] = when(one.state, create).then('WORKTREE_CREATED');
+    const [again] = when(one.state, create).thenEvents('WORKTREE_CREATED');
     expect(again?.key).not.toBe(first?.key);
   });
 
@@ -261,9 +284,9 @@ describe('worktrees', () => {
     when(one.state, (state) => worktreeRemoved(state, { reason: 'x' })).thenRefused(
       'WORKTREE_NOT_FOUND',
     );
-    one.take(when(one.state, create).then('WORKTREE_CREATED'));
+    one.take(when(one.state, create).thenEvents('WORKTREE_CREATED'));
     one.take(
-      when(one.state, (state) => worktreeQuarantined(state, { reason: 'x' })).then(
+      when(one.state, (state) => worktreeQuarantined(state, { reason: 'x' })).thenEvents(
         'WORKTREE_QUARANTINED',
       ),
     );
@@ -281,11 +304,14 @@ test('a service is told of on the edge only (check 49)', () => {
     for (const event of script.append(...drafts)) state = evolveService(state, event);
   };
   when(state, probe(true)).thenNothing();
-  take(when(state, probe(false)).then('SERVICE_DEGRADED'));
+  take(when(state, probe(false)).thenEvents('SERVICE_DEGRADED'));
   when(state, probe(false)).thenNothing();
-  take(when(state, probe(true)).then('SERVICE_RECOVERED'));
+  const { since } = state ?? {};
+  state = evolveService(state, script.add('SERVICE_DEGRADED', { service: 'vault' }));
+  expect(state?.since).toBe(since);
+  take(when(state, probe(true)).thenEvents('SERVICE_RECOVERED'));
   when(state, probe(true)).thenNothing();
-  const keys = when(state, probe(false)).then('SERVICE_DEGRADED');
+  const keys = when(state, probe(false)).thenEvents('SERVICE_DEGRADED');
   expect(script.append(...keys)[0]?.event_id).not.toBe(script.events[0]?.event_id);
 });
 
@@ -300,7 +326,7 @@ test('check 18: a theater opens once, at one path', () => {
     headSha: 'a'.repeat(40),
   };
   const open = (state: TheaterState | undefined) => openTheater(state, command);
-  const drafts = when<TheaterState | undefined>(undefined, open).then('THEATER_OPENED');
+  const drafts = when<TheaterState | undefined>(undefined, open).thenEvents('THEATER_OPENED');
   let state = script.append(...drafts).reduce<TheaterState | undefined>(evolveTheater, undefined);
   when(state, open).thenNothing();
   when(state, (now) => openTheater(now, { ...command, repoPath: '/other' })).thenRefused(

@@ -21,10 +21,10 @@ const MACHINES: readonly [string, TransitionTable<string>][] = [
 /** The transition tables of all state machines as markdown, one section each. */
 export function transitionsMarkdown(): string {
   return MACHINES.map(([name, table]) => {
-    const lines = rows(table).map(
-      ([type, { from, to, note = '' }]) =>
-        `| ${type} | ${from.map((one) => (one === 'NONE' ? 'none' : one)).join(', ')} | ${to} | ${note} |`,
-    );
+    const lines = rows(table).map(([type, { from, to, note = '' }]) => {
+      const sources = from.map((one) => (one === 'NONE' ? 'none' : one));
+      return `| ${type} | ${sources.join(', ')} | ${to} | ${note} |`;
+    });
     const head = ['| Event | Legal from | To | Condition |', '|---|---|---|---|'];
     return [`### ${name}`, '', ...head, ...lines].join('\n');
   }).join('\n\n');

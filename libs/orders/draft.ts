@@ -3,6 +3,7 @@ import {
   type ErrorCode,
   type EventType,
   type LedgerEvent,
+  LIMITS,
   type PayloadOf,
 } from '#libs/contracts';
 import type { OrderState } from './order-state.ts';
@@ -57,6 +58,26 @@ export function refuse(code: ErrorCode, params: Record<string, string | number>)
 /** Refuses `what` because of where its subject stands. */
 export function notPossible(what: string, status: string): Decision {
   return refuse('ILLEGAL_TRANSITION', { what, status });
+}
+
+/** Longest reason or message in an event; what is longer is cut. */
+const REASON_CHARS = 2_000;
+
+/** Cuts a reason or a message to what an event may hold. */
+export function clip(text: string): string {
+  return text.slice(0, REASON_CHARS);
+}
+
+/** A list inside one event may take this much of LIMITS.eventBytes. */
+const LIST_BYTES = LIMITS.eventBytes / 2;
+
+/** The first of `items` that fit into an event; the whole list is always told elsewhere too. */
+export function fitting<T>(items: readonly T[]): T[] {
+  let bytes = 0;
+  return items.filter((item) => {
+    bytes += Buffer.byteLength(JSON.stringify(item)) + 1;
+    return bytes <= LIST_BYTES;
+  });
 }
 
 type More = {

@@ -1,7 +1,10 @@
 import type { GateResult } from '#libs/contracts';
-import { type Decision, decided, notPossible, orderEvent } from './draft.ts';
+import { clip, type Decision, decided, notPossible, orderEvent } from './draft.ts';
 import type { OrderState } from './order-state.ts';
 import { INTEGRATION_TRANSITIONS, isLegal } from './tables.ts';
+
+/** Files in conflict that an event names. */
+const CONFLICT_FILES = 256;
 
 type IntegrationEvent =
   | 'INTEGRATION_READY'
@@ -42,7 +45,14 @@ export function failIntegration(
   command: { gate: string; message: string; gates?: GateResult[]; files?: string[] },
 ): Decision {
   if (order.integration?.state === 'FAILED') return decided();
-  return move(order, 'INTEGRATION_FAILED', { attempt: order.attempt, ...command });
+  const { gate, message, gates, files } = command;
+  return move(order, 'INTEGRATION_FAILED', {
+    attempt: order.attempt,
+    gate,
+    message: clip(message),
+    ...(gates && { gates }),
+    ...(files && { files: files.slice(0, CONFLICT_FILES) }),
+  });
 }
 
 /** The result is on the mainline as `commitSha`. */

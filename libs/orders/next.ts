@@ -41,7 +41,7 @@ export function nextForRun(agg: RunAggregate): RunStep[] {
   return steps;
 }
 
-/** Orders that may go on the queue now: not there yet, and all they depend on is on the mainline. */
+/** Orders to put on the queue now: not there yet, all they depend on is on the mainline. */
 export function readyOrders(agg: RunAggregate): OrderState[] {
   if (agg.run?.status !== 'OPEN' || !isLetGo(agg)) return [];
   return requiredOrders(agg).filter(
@@ -63,7 +63,8 @@ function stepFor(order: OrderState): RunStep[] {
   }
   if (status !== 'COMPLETED') return [];
   if (integration?.state === 'FAILED') {
-    const reason = `integration failed at ${integration.gate ?? 'a gate'}: ${integration.message ?? ''}`;
+    const { gate = 'a gate', message = '' } = integration;
+    const reason = `integration failed at ${gate}: ${message}`;
     return retryOrFail(order, reason, true);
   }
   if (integration?.state === 'INTEGRATED') return [];

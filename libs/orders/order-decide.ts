@@ -1,8 +1,10 @@
 import { LIMITS, type Usage } from '#libs/contracts';
 import {
+  clip,
   type Decision,
   decided,
   type EventDraft,
+  fitting,
   notPossible,
   orderEvent,
   refuse,
@@ -63,7 +65,8 @@ export function blockOrder(
   order: OrderState,
   command: UnitCommand & { reason: string; label?: string },
 ): Decision {
-  const { attempt, unitId, reason, label } = command;
+  const { attempt, unitId, label } = command;
+  const reason = clip(command.reason);
   const held = guard(order, 'Blocking the order', command);
   if (held !== null) return held;
   if (order.status === 'BLOCKED') return decided();
@@ -98,7 +101,7 @@ export function completeOrder(
   const payload = {
     attempt,
     commit_sha,
-    artifacts: artifacts.map(({ path, type }) => ({ path, type })),
+    artifacts: fitting(artifacts.map(({ path, type }) => ({ path, type }))),
     ...(aar && { aar }),
     ...spent(command),
   };
@@ -119,7 +122,8 @@ export type FailCommand = Omit<UnitReport, 'unitId'> & {
 
 /** The attempt has failed; an AAR and artifacts that were still written go first. */
 export function failOrder(order: OrderState, command: FailCommand): Decision {
-  const { attempt, unitId, code, message, stage, retryable } = command;
+  const { attempt, unitId, code, stage, retryable } = command;
+  const message = clip(command.message);
   const held = guard(order, 'Failing the order', command);
   if (held !== null) return held;
   if (order.status === 'FAILED') return decided();
@@ -147,7 +151,8 @@ export function reissueOrder(
   order: OrderState,
   command: { reason: string; maxRetries?: number },
 ): Decision {
-  const { reason, maxRetries } = command;
+  const { maxRetries } = command;
+  const reason = clip(command.reason);
   if (!mayReissue(order)) return notPossible('Reissuing the order', standing(order));
   if (!hasRetriesLeft(order, maxRetries)) {
     return notPossible('Reissuing the order', `all of its ${order.attempt} attempts are used`);
@@ -160,7 +165,7 @@ export function reissueOrder(
 export function cancelOrder(order: OrderState, command: { reason: string }): Decision {
   if (order.status === 'CANCELLED') return decided();
   if (isTerminal(order.status)) return notPossible('Cancelling the order', standing(order));
-  const { reason } = command;
+  const reason = clip(command.reason);
   return decided(orderEvent(order, 'ORDER_CANCELLED', { reason }, { key: [reason] }));
 }
 

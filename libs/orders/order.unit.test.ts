@@ -65,7 +65,7 @@ describe('order transitions', () => {
     expect(after('ORDER_CREATED', 'ORDER_STARTED', 'ORDER_COMPLETED').anomalies).toBe(0);
   });
 
-  test('COMPLETED is redone after a failed integration or for a recovery, never once INTEGRATED', () => {
+  test('COMPLETED is redone after a failed integration or recovery, not once INTEGRATED', () => {
     const done = INTO.COMPLETED ?? [];
     const failed = after(...done, 'INTEGRATION_STARTED', 'INTEGRATION_FAILED', 'ORDER_REISSUED');
     expect(failed).toMatchObject({ status: 'QUEUED', attempt: 2, integration: null, anomalies: 0 });
@@ -73,6 +73,27 @@ describe('order transitions', () => {
     expect(found).toMatchObject({ status: 'QUEUED', attempt: 2, recovery: null, anomalies: 0 });
     const promoted = after(...done, 'INTEGRATED', 'RECOVERY_REQUIRED', 'ORDER_REISSUED');
     expect(promoted).toMatchObject({ status: 'COMPLETED', attempt: 1, anomalies: 1 });
+  });
+
+  test('the next attempt begins with nothing of the one before', () => {
+    const state = after(
+      ['ORDER_ENQUEUED', { attempt: 1 }],
+      'ORDER_STARTED',
+      ['ARTIFACT_WRITTEN', { path: 'outputs/a.md' }],
+      ['AAR_WRITTEN', { path: 'aar.json' }],
+      'ORDER_BLOCKED',
+      'ORDER_REISSUED',
+    );
+    expect(state).toMatchObject({
+      artifacts: [],
+      aar: null,
+      unit_id: null,
+      enqueued_at: null,
+      started_at: null,
+      blocked_at: null,
+      labels: [],
+      attempts: [{ attempt: 1, status: 'BLOCKED' }],
+    });
   });
 
   test('side facts never move the status', () => {
@@ -209,6 +230,22 @@ describe('what does not fit is told', () => {
     expect(state).toMatchObject({ unit_id: 'u1', anomaly_last: { kind: 'claimed_by_other' } });
     expect(state.anomaly_last?.detail).toBe('u2 claims what u1 holds');
     expect(anomalyOf(state, other)).toBeNull();
+  });
+
+  test('a second claim by the same unit is no claim by another', () => {
+    expect(after('ORDER_CLAIMED', 'ORDER_CLAIMED').anomaly_last?.kind).toBe('illegal_transition');
+  });
+
+  test('an event without the run is applied, but stands at another subject', () => {
+    const script = eventScript();
+    script.add('ORDER_CREATED');
+    script.add('WORKTREE_CREATED', {}, { run_id: null });
+    expect(fold(script.events)).toMatchObject({
+      worktree: { state: 'CREATED' },
+      anomalies: 0,
+      version: 2,
+      subject_seq: 1,
+    });
   });
 
   test('an event of another run changes nothing and does not count for the subject', () => {

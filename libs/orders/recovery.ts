@@ -1,5 +1,5 @@
 import type { Severity } from '#libs/contracts';
-import { type Decision, decided, type EventDraft, notPossible, orderEvent } from './draft.ts';
+import { clip, type Decision, decided, type EventDraft, notPossible, orderEvent } from './draft.ts';
 import { deriveId } from './ids.ts';
 import { failOrder, hasRetriesLeft } from './order-decide.ts';
 import { mayReissue } from './order.ts';
@@ -9,7 +9,7 @@ import { isTerminal } from './tables.ts';
 /** Something is wrong with the current attempt; told once for each reason. */
 export function recoveryRequired(order: OrderState, command: { reason: string }): Decision {
   const { recovery, attempt } = order;
-  const { reason } = command;
+  const reason = clip(command.reason);
   const told = recovery?.state === 'REQUIRED' && recovery.reason === reason;
   if (told || recovery?.state === 'STARTED') return decided();
   return decided(
@@ -32,7 +32,8 @@ export type RecoverCommand = {
  * (RECOVERY_STARTED, ORDER_REISSUED, RECOVERY_COMPLETED), else ORDER_FAILED and an escalation.
  */
 export function recoverOrder(order: OrderState, command: RecoverCommand): Decision {
-  const { reason, code, severity, route, maxRetries } = command;
+  const { code, severity, route, maxRetries } = command;
+  const reason = clip(command.reason);
   if (!mayReissue(order)) {
     const status = `it is ${order.status} in attempt ${order.attempt}`;
     return notPossible('Recovering the order', status);
@@ -49,13 +50,13 @@ export function recoverOrder(order: OrderState, command: RecoverCommand): Decisi
       orderEvent(order, 'RECOVERY_COMPLETED', { attempt: next, reason }, { key }),
     );
   }
-  const escalation = escalate(order, {
+  const escalated = escalation(order, {
     severity,
     route,
     reason,
     cause: `${code}/${order.attempt}`,
   });
-  if (isTerminal(order.status)) return decided(...escalation);
+  if (isTerminal(order.status)) return decided(...escalated);
   const failed = failOrder(order, {
     attempt: order.attempt,
     unitId: null,
@@ -64,7 +65,7 @@ export function recoverOrder(order: OrderState, command: RecoverCommand): Decisi
     stage: 'recovery',
     retryable: false,
   });
-  return failed.ok ? decided(...failed.events, ...escalation) : failed;
+  return failed.ok ? decided(...failed.events, ...escalated) : failed;
 }
 
 export type EscalateCommand = {
@@ -83,8 +84,13 @@ export function escalationIdFor(order: OrderState, cause: string): string {
 }
 
 /** Raises an escalation about an order, once for each cause. */
-export function escalate(order: OrderState, command: EscalateCommand): EventDraft[] {
-  const { severity, route, reason, cause, causeEventId } = command;
+export function escalate(order: OrderState, command: EscalateCommand): Decision {
+  return decided(...escalation(order, command));
+}
+
+function escalation(order: OrderState, command: EscalateCommand): EventDraft[] {
+  const { severity, route, cause, causeEventId } = command;
+  const reason = clip(command.reason);
   const escalation_id = escalationIdFor(order, cause);
   if (order.escalations.some((known) => known.escalation_id === escalation_id)) return [];
   const payload = {

@@ -11,9 +11,11 @@ import {
 } from '#libs/contracts';
 import { artifactsOf, type RunAggregate, totalCost } from './aggregate.ts';
 import {
+  clip,
   type Decision,
   decided,
   type EventDraft,
+  fitting,
   notPossible,
   orderEvent,
   refuse,
@@ -135,7 +137,7 @@ function orderOf(
   return [orderEvent(order, 'ORDER_CREATED', payload)];
 }
 
-/** What is wrong with a plan: its size, a repeated key, an unknown step, a cycle; null if nothing. */
+/** What is wrong with a plan: size, a repeated key, an unknown step, a cycle; null if nothing. */
 export function checkPlan(steps: readonly PlannedStep[], meta: PlanMeta): AppError | null {
   if (steps.length === 0) return invalid('steps', 'must have at least one step');
   if (steps.length > LIMITS.ordersPerRun) {
@@ -208,7 +210,7 @@ export function completeRun(
   const { micro_usd, input_tokens, output_tokens } = totalCost(agg);
   const payload = {
     reply: command.reply,
-    artifacts: artifactsOf(agg),
+    artifacts: fitting(artifactsOf(agg)),
     cost_micro_usd: micro_usd,
     usage: { input_tokens, output_tokens },
     ...(command.durationMs !== undefined && { duration_ms: command.durationMs }),
@@ -225,7 +227,8 @@ export function failRun(
   if (run === undefined) return noRun();
   if (run.status === 'FAILED') return decided();
   if (run.status !== 'OPEN') return notOpen(run);
-  const { reason, code, stage, orderId } = command;
+  const { code, stage, orderId } = command;
+  const reason = clip(command.reason);
   const payload = {
     reason,
     message: reason,
@@ -243,7 +246,7 @@ export function cancelRun(agg: RunAggregate, command: { reason: string }): Decis
   if (run === undefined) return noRun();
   if (run.status === 'CANCELLED') return decided();
   if (run.status !== 'OPEN') return notOpen(run);
-  const { reason } = command;
+  const reason = clip(command.reason);
   const cancelled = runEvent(run, 'RUN_CANCELLED', { reason });
   return decided(cancelled, ...cancellations(agg, `the run was cancelled: ${reason}`));
 }
@@ -259,7 +262,7 @@ export function cancelLiveOrders(agg: RunAggregate, command: { reason: string })
 function cancellations(agg: RunAggregate, reason: string): EventDraft[] {
   const live = [...agg.orders.values()].filter(({ status }) => !isTerminal(status));
   return live.flatMap((order) => {
-    const decision = cancelOrder(order, { reason: reason.slice(0, 2_000) });
+    const decision = cancelOrder(order, { reason });
     return decision.ok ? decision.events : [];
   });
 }

@@ -19,6 +19,7 @@ import {
   failOrder,
   failRun,
   integrated,
+  integrationReady,
   nextForRun,
   type OrderState,
   passIntegration,
@@ -116,7 +117,7 @@ function planned(autopilot = true, steps: PlannedStep[] = CHAIN) {
 const does = (agg: RunAggregate): string[] => nextForRun(agg).map((one) => one.do);
 
 describe('opening and planning', () => {
-  test('check 32: a run is opened; a blank objective is refused; the same request is done already', () => {
+  test('check 32: a run is opened once; a blank objective is refused', () => {
     const run = story();
     when(run.agg, (agg) =>
       createRun(agg, {
@@ -128,7 +129,7 @@ describe('opening and planning', () => {
         autopilot: true,
       }),
     ).thenRefused('INVALID_REQUEST');
-    run.take(when(run.agg, create(true)).then('RUN_CREATED'));
+    run.take(when(run.agg, create(true)).thenEvents('RUN_CREATED'));
     when(run.agg, create(true)).thenNothing();
     when(run.agg, (agg) =>
       createRun(agg, {
@@ -148,7 +149,7 @@ describe('opening and planning', () => {
     const run = story();
     run.decide(create(false)(run.agg));
     const plan = (agg: RunAggregate) => planRun(agg, CHAIN, META);
-    const drafts = when(run.agg, plan).then(
+    const drafts = when(run.agg, plan).thenEvents(
       'ORDER_CREATED',
       'ORDER_CREATED',
       'ORDER_CREATED',
@@ -194,7 +195,7 @@ describe('opening and planning', () => {
     run.decide(create(false)(run.agg));
     when(run.agg, dispatchRun).thenRefused('PLAN_MISSING');
     run.decide(planRun(run.agg, CHAIN, META));
-    run.take(when(run.agg, dispatchRun).then('RUN_DISPATCHED'));
+    run.take(when(run.agg, dispatchRun).thenEvents('RUN_DISPATCHED'));
     when(run.agg, dispatchRun).thenNothing();
   });
 });
@@ -214,7 +215,7 @@ describe('what is to be done next', () => {
       run.promote(key);
     }
     expect(does(run.agg)).toEqual(['synthesize']);
-    run.take(when(run.agg, (agg) => completeRun(agg, REPLY)).then('RUN_COMPLETED'));
+    run.take(when(run.agg, (agg) => completeRun(agg, REPLY)).thenEvents('RUN_COMPLETED'));
     when(run.agg, (agg) => completeRun(agg, REPLY)).thenNothing();
     expect(run.agg.run).toMatchObject({ status: 'COMPLETE', reply: REPLY.reply });
     expect(does(run.agg)).toEqual([]);
@@ -229,7 +230,7 @@ describe('what is to be done next', () => {
     expect(does(run.agg)).toEqual(['integrate']);
     run.promote('draft');
     expect(does(run.agg)).toEqual([]);
-    run.take(when(run.agg, (agg) => completeRun(agg, REPLY)).then('RUN_COMPLETED'));
+    run.take(when(run.agg, (agg) => completeRun(agg, REPLY)).thenEvents('RUN_COMPLETED'));
   });
 
   test('check 35: no synthesis while orders run', () => {
@@ -295,7 +296,9 @@ describe('what is to be done next', () => {
     const run = planned();
     run.work('research');
     const cancel = (agg: RunAggregate) => cancelRun(agg, { reason: 'enough' });
-    run.take(when(run.agg, cancel).then('RUN_CANCELLED', 'ORDER_CANCELLED', 'ORDER_CANCELLED'));
+    run.take(
+      when(run.agg, cancel).thenEvents('RUN_CANCELLED', 'ORDER_CANCELLED', 'ORDER_CANCELLED'),
+    );
     when(run.agg, cancel).thenNothing();
     expect(run.byStep('research').status).toBe('COMPLETED');
     expect(does(run.agg)).toEqual([]);
@@ -308,10 +311,37 @@ describe('what is to be done next', () => {
     const agg = [
       script.add('ORDER_CREATED'),
       script.add('ORDER_FAILED'),
-      script.add('RUN_CANCELLED'),
+      script.add('ORDER_STARTED', {}, { order_id: 'live' }),
+      script.add('RUN_DISPATCHED'),
     ].reduce(evolveRunAggregate, EMPTY_RUN);
     expect(nextForRun(agg)).toEqual([]);
+    const ended = evolveRunAggregate(agg, script.add('RUN_CANCELLED'));
+    expect(nextForRun(ended)).toEqual([]);
   });
+});
+
+test('check 43: integration goes step by step, and each step again is done already', () => {
+  const run = planned();
+  const order = () => run.byStep('research');
+  const start = (one: OrderState) => startIntegration(one, { gateProfile: 'default' });
+  const pass = (one: OrderState) => passIntegration(one, { gates: [] });
+  const promote = (one: OrderState) => integrated(one, { commitSha: COMMIT, mainline: 'main' });
+  when(order(), start).thenRefused('ILLEGAL_TRANSITION');
+  run.work('research');
+  when(order(), pass).thenRefused('ILLEGAL_TRANSITION');
+  when(order(), promote).thenRefused('ILLEGAL_TRANSITION');
+  run.take(when(order(), integrationReady).thenEvents('INTEGRATION_READY'));
+  when(order(), integrationReady).thenNothing();
+  run.take(when(order(), start).thenEvents('INTEGRATION_STARTED'));
+  when(order(), start).thenNothing();
+  when(order(), promote).thenRefused('ILLEGAL_TRANSITION');
+  run.take(when(order(), pass).thenEvents('INTEGRATION_PASSED'));
+  when(order(), pass).thenNothing();
+  run.take(when(order(), promote).thenEvents('INTEGRATED'));
+  for (const again of [integrationReady, start, pass, promote]) when(order(), again).thenNothing();
+  when(order(), (one) => failIntegration(one, { gate: 'merge', message: '' })).thenRefused(
+    'ILLEGAL_TRANSITION',
+  );
 });
 
 /** Does one step as the roles would; `dice` decides what becomes of the work. */
@@ -338,6 +368,27 @@ function perform(run: ReturnType<typeof story>, one: RunStep, dice: number): voi
       throw new Error('nothing is left to cancel');
   }
 }
+
+test('reasons and lists that are too long are cut to what an event may hold', () => {
+  const run = planned(true, [step('draft')]);
+  const path = (n: number) => `outputs/${String(n).padStart(1_000, 'x')}`;
+  run.decide(startOrder(run.byStep('draft'), { attempt: 1, unitId: 'u1' }));
+  const artifacts = Array.from({ length: LIMITS.artifactsPerOrder }, (_, n) => ({
+    path: path(n),
+    type: 'text/plain',
+  }));
+  const report = { attempt: 1, unitId: 'u1', commitSha: COMMIT, artifacts };
+  run.decide(completeOrder(run.byStep('draft'), report));
+  expect(run.byStep('draft').artifacts).toHaveLength(LIMITS.artifactsPerOrder);
+  run.promote('draft');
+  run.decide(completeRun(run.agg, REPLY));
+  for (const event of run.script.events) {
+    expect(JSON.stringify(event).length).toBeLessThan(LIMITS.eventBytes);
+  }
+  const other = planned();
+  other.decide(cancelRun(other.agg, { reason: 'r'.repeat(5_000) }));
+  expect(other.agg.run?.reason).toHaveLength(2_000);
+});
 
 test('any run ends, and no decision on the way is an anomaly', () => {
   fc.assert(

@@ -14,11 +14,11 @@ type Place = Partial<
 
 const START_MS = Date.UTC(2026, 0, 14, 16, 0, 0);
 
-/** A made-up ledger: numbers events from 1, one second apart, with ids that follow from the number. */
+/** A made-up ledger: events are numbered from 1, a second apart; their ids follow from that. */
 export type EventScript = {
   /** Adds an event of the script's run and order, or of where `place` says. */
   add<T extends EventType>(type: T, payload?: PayloadOf<T>, place?: Place): StoredEvent;
-  /** Adds what a decision leads to. */
+  /** Adds what a decision leads to; throws where a payload is not of its type's shape. */
   append(...drafts: EventDraft[]): StoredEvent[];
   readonly events: readonly StoredEvent[];
 };
@@ -47,6 +47,7 @@ export function eventScript(defaults: Place = {}): EventScript {
     },
     append: (...drafts) =>
       drafts.map((draft) => {
+        EVENT_TYPES[draft.type].payload.parse(draft.payload);
         const { seq, ts } = stamp();
         const event_id = eventIdFor(draft.garrison_id, draft.key);
         return push({ ...toEvent(draft, { event_id, ts }), seq } as StoredEvent);
@@ -57,7 +58,7 @@ export function eventScript(defaults: Place = {}): EventScript {
 /** What a decision is expected to be. */
 export type Verdict = {
   /** It leads to exactly these types, in this order; answers the drafts for a closer look. */
-  then(...types: EventType[]): EventDraft[];
+  thenEvents(...types: EventType[]): EventDraft[];
   /** It is done already: no events, no refusal. */
   thenNothing(): void;
   /** It is refused with this code. */
@@ -71,7 +72,7 @@ export function when<S>(state: S, decide: (state: S) => Decision): Verdict {
     if (!decision.ok) assert.fail(`refused: ${decision.error.code} ${decision.error.message}`);
     return decision.events;
   };
-  const then = (...types: EventType[]): EventDraft[] => {
+  const thenEvents = (...types: EventType[]): EventDraft[] => {
     const made = drafts();
     assert.deepEqual(
       made.map(({ type }) => type),
@@ -80,9 +81,9 @@ export function when<S>(state: S, decide: (state: S) => Decision): Verdict {
     return made;
   };
   return {
-    then,
+    thenEvents,
     thenNothing: () => {
-      then();
+      thenEvents();
     },
     thenRefused: (code) => {
       if (decision.ok) assert.fail(`not refused: ${decision.events.map(({ type }) => type)}`);

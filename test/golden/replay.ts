@@ -1,11 +1,5 @@
 import type { StoredEvent } from '#libs/contracts';
-import {
-  evolveTheater,
-  foldRun,
-  orderCounts,
-  type TheaterState,
-  totalCost,
-} from '#libs/orders';
+import { evolveTheater, foldRun, orderCounts, type TheaterState, totalCost } from '#libs/orders';
 
 /** What a golden log must fold into. What is then done about it is policy, and may change. */
 export function replay(events: readonly StoredEvent[]): unknown {
