@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
+  type BigIntStats,
+  closeSync,
   createWriteStream,
   existsSync,
   mkdirSync,
@@ -16,7 +18,7 @@ import { createGzip } from 'node:zlib';
 import { AppError } from '#libs/contracts';
 import { headOf } from './commit.ts';
 import { loadCommit } from './commits.ts';
-import { childPath, childStat, inFolder, readChild } from './inside.ts';
+import { childPath, childStat, type OpenFolder, openBelow, readChild } from './inside.ts';
 import { WORKTREE_LIMITS } from './limits.ts';
 import { orderLock, withLock } from './lock.ts';
 import { refused, requireId, worktreeName } from './names.ts';
@@ -98,58 +100,67 @@ async function* tarOf(
 ): AsyncGenerator<Buffer> {
   const count = { files: 0, bytes: 0 };
   const turn = turns();
+  let pending: Buffer[] = [];
+  let pendingBytes = 0;
+  const flush = () => {
+    const chunk = Buffer.concat(pending);
+    [pending, pendingBytes] = [[], 0];
+    onChunk(chunk);
+    return chunk;
+  };
   for (const { header, content } of entriesBelow(worktree.worktreePath, [], mtimeSec)) {
     await turn();
     count.files++;
     count.bytes += content.length;
     if (count.files > WORKTREE_LIMITS.files) throw tooMany();
     if (count.bytes > WORKTREE_LIMITS.archiveBytes) throw tooMuch();
-    for (const chunk of [header, content, tarPadding(content.length)]) {
-      if (chunk.length === 0) continue;
-      onChunk(chunk);
-      yield chunk;
-    }
+    pending.push(header, content, tarPadding(content.length));
+    pendingBytes += header.length + content.length;
+    if (pendingBytes >= CHUNK_BYTES) yield flush();
   }
-  const end = tarEnd();
-  onChunk(end);
-  yield end;
+  pending.push(tarEnd());
+  yield flush();
 }
+
+const CHUNK_BYTES = 256 * 1024;
 
 type Packed = { header: Buffer; content: Buffer };
 
 /** Regular files and links in a fixed order; git's link file and special files are left out. */
 function* entriesBelow(root: string, parts: string[], mtimeSec: number): Generator<Packed> {
   if (parts.length > WORKTREE_LIMITS.folderDepth) throw refused('the folders are too deep');
-  const names = inFolder(root, parts, false, (folder) => readdirSync(childPath(folder, '.')));
-  for (const name of (names ?? []).sort()) {
-    const stat = inFolder(root, parts, false, (folder) => childStat(folder, name));
-    if (parts.length === 0 && name === '.git') continue;
-    if (stat?.isDirectory()) yield* entriesBelow(root, [...parts, name], mtimeSec);
-    const packed = stat && packOne(root, parts, name, mtimeSec);
-    if (packed) yield packed;
+  const folder = openBelow(root, parts);
+  if (!folder) return; // gone since it was listed
+  try {
+    for (const name of readdirSync(childPath(folder, '.')).sort()) {
+      if (parts.length === 0 && name === '.git') continue;
+      const stat = childStat(folder, name);
+      if (stat?.isDirectory()) yield* entriesBelow(root, [...parts, name], mtimeSec);
+      const packed = stat && packOne(folder, [...parts, name].join('/'), name, stat, mtimeSec);
+      if (packed) yield packed;
+    }
+  } finally {
+    closeSync(folder.fd);
   }
 }
 
 function packOne(
-  root: string,
-  parts: string[],
+  folder: OpenFolder,
+  path: string,
   name: string,
+  stat: BigIntStats,
   mtimeSec: number,
 ): Packed | undefined {
-  return inFolder(root, parts, false, (folder) => {
-    const stat = childStat(folder, name);
-    const path = [...parts, name].join('/');
-    if (stat?.isSymbolicLink()) {
-      const target = readlinkSync(childPath(folder, name));
-      const entry: TarEntry = { path, mode: 0o777, size: 0, mtimeSec, target };
-      return { header: tarHeader(entry), content: Buffer.alloc(0) };
-    }
-    const read = stat?.isFile() && readChild(folder, name, WORKTREE_LIMITS.archiveBytes);
-    if (!read) return undefined;
-    const mode = read.stat.mode & 0o100n ? 0o755 : 0o644;
-    const entry: TarEntry = { path, mode, size: read.bytes.length, mtimeSec };
-    return { header: tarHeader(entry), content: read.bytes };
-  });
+  if (stat.isSymbolicLink()) {
+    const target = readlinkSync(childPath(folder, name));
+    const entry: TarEntry = { path, mode: 0o777, size: 0, mtimeSec, target };
+    return { header: tarHeader(entry), content: Buffer.alloc(0) };
+  }
+  const read = stat.isFile() ? readChild(folder, name, WORKTREE_LIMITS.archiveBytes) : undefined;
+  if (!read) return undefined;
+  const mode = read.stat.mode & 0o100n ? 0o755 : 0o644;
+  const entry: TarEntry = { path, mode, size: read.bytes.length, mtimeSec };
+  return { header: tarHeader(entry), content: read.bytes };
 }
 
 function tooMuch(): AppError {

@@ -10,7 +10,7 @@ import {
 import { dirname, join } from 'node:path';
 import { type IndexEntry, indexEntry, NO_STAMP, stampOf } from './index_file.ts';
 import { hasCode } from './names.ts';
-import { readObject } from './objects.ts';
+import { readBlobBytes } from './objects.ts';
 import { Mode, type TreeFile } from './trees.ts';
 import { turns } from './turns.ts';
 
@@ -39,7 +39,7 @@ export async function writeTreeFiles(
       entries.push(indexEntry(file.path, file.mode, file.oid, NO_STAMP));
       continue;
     }
-    put(file, full, await readObject(gitDir, file.oid, 'blob'));
+    put(file, full, await readBlobBytes(gitDir, file.oid));
     const stamp = stampOf(lstatSync(full, { bigint: true }));
     entries.push(indexEntry(file.path, file.mode, file.oid, stamp));
   }

@@ -29,19 +29,32 @@ export function inFolder<T>(
   create: boolean,
   work: (folder: OpenFolder) => T,
 ): T | undefined {
-  let folder: OpenFolder | undefined;
+  const folder = openBelow(root, parts, create);
+  if (!folder) return undefined;
   try {
-    folder = openFolder(root, root);
-    for (const part of parts) {
-      const next = enter(folder, part, create);
-      closeSync(folder.fd);
-      folder = next;
-      if (!folder) return undefined;
-    }
     return work(folder);
   } finally {
-    if (folder) closeSync(folder.fd);
+    closeSync(folder.fd);
   }
+}
+
+/** The same for long work: the caller closes `fd`. */
+export function openBelow(
+  root: string,
+  parts: readonly string[],
+  create = false,
+): OpenFolder | undefined {
+  let folder: OpenFolder | undefined = openFolder(root, root);
+  for (const part of parts) {
+    const above: OpenFolder = folder;
+    try {
+      folder = enter(above, part, create);
+    } finally {
+      closeSync(above.fd);
+    }
+    if (!folder) return undefined;
+  }
+  return folder;
 }
 
 function enter(folder: OpenFolder, part: string, create: boolean): OpenFolder | undefined {

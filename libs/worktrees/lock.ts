@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import {
   linkSync,
   mkdirSync,
@@ -14,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '#libs/contracts';
 import { WORKTREE_LIMITS } from './limits.ts';
 import { hasCode } from './names.ts';
+import { tempName } from './temp_name.ts';
 
 /** A git-style claim on one file: its `.lock` is ours until commit or abort. */
 export type Claim = {
@@ -134,7 +134,7 @@ function timeout(path: string, limitMs: number): AppError {
 }
 
 function hold(gitDir: string, stage: string): Hold {
-  const temp = () => join(stage, `tmp-${randomBytes(6).toString('hex')}`);
+  const temp = () => join(stage, tempName('tmp-'));
   return {
     temp,
     claim: (target) => claim(gitDir, stage, target),

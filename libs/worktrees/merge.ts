@@ -1,6 +1,6 @@
 import { WORKTREE_LIMITS } from './limits.ts';
 import { mergeText } from './merge_text.ts';
-import { readObject, writeObject } from './objects.ts';
+import { readBlobBytes, writeObject } from './objects.ts';
 import { entriesByName, Mode, type TreeEntry, writeTree } from './trees.ts';
 
 export type Merge = {
@@ -79,7 +79,7 @@ async function mergeFiles(
   if (base.oid === ours.oid) return { ...theirs, mode };
   const texts: string[] = [];
   for (const { oid } of [base, ours, theirs]) {
-    const text = asText(await readObject(merge.gitDir, oid, 'blob'));
+    const text = asText(await readBlobBytes(merge.gitDir, oid));
     if (text === undefined) return undefined;
     texts.push(text);
   }

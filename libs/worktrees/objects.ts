@@ -1,10 +1,11 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import fs, { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { deflateSync, inflateSync } from 'node:zlib';
 import git from 'isomorphic-git';
 import { Lru } from './lru.ts';
 import { hasCode } from './names.ts';
+import { tempName } from './temp_name.ts';
 
 export type ObjectType = 'blob' | 'tree' | 'commit' | 'tag';
 export type GitObject = { type: ObjectType; bytes: Buffer };
@@ -14,6 +15,20 @@ export const EMPTY_TREE = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
 
 // isomorphic-git keeps whole packs in its cache: few repositories at a time, dropped when unused.
 const packCaches = new Lru<object>(4);
+
+// Small contents are read again for every worktree of a theater.
+const blobCache = new Lru<Buffer>(32 * 1024 * 1024);
+const CACHED_BLOB_BYTES = 32 * 1024;
+
+/** The content of a blob; not to be changed by the caller. */
+export async function readBlobBytes(gitDir: string, oid: string): Promise<Buffer> {
+  const key = `${gitDir}\0${oid}`;
+  const cached = blobCache.get(key);
+  if (cached) return cached;
+  const bytes = await readObject(gitDir, oid, 'blob');
+  if (bytes.length <= CACHED_BLOB_BYTES) blobCache.set(key, Buffer.from(bytes), bytes.length + 256);
+  return bytes;
+}
 
 /**
  * Reads one object: loose ones here, packed ones by isomorphic-git. Undefined if there is none.
@@ -81,7 +96,7 @@ export function writeObject(gitDir: string, type: ObjectType, bytes: Uint8Array)
   if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0) return oid;
   const header = Buffer.from(`${type} ${bytes.length}\0`);
   const packed = deflateSync(Buffer.concat([header, bytes]), { level: 1 });
-  const temp = join(dirname(path), `tmp_obj_${randomBytes(6).toString('hex')}`);
+  const temp = join(dirname(path), tempName('tmp_obj_'));
   try {
     writeFileSync(temp, packed, { mode: 0o444, flag: 'wx' });
   } catch (error) {

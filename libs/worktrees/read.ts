@@ -5,7 +5,7 @@ import { type Author, type Commit, isAncestorSha, loadCommit } from './commits.t
 import { tooLarge } from './files.ts';
 import { WORKTREE_LIMITS } from './limits.ts';
 import { isBranchName, pathParts } from './names.ts';
-import { findObject, readObject } from './objects.ts';
+import { findObject, readBlobBytes } from './objects.ts';
 import { findRef } from './refs.ts';
 import { entryAt, listTreeFiles, Mode, type TreeFile } from './trees.ts';
 
@@ -69,7 +69,7 @@ export async function readBlob(input: {
   if (entry?.mode !== Mode.file && entry?.mode !== Mode.executable) {
     throw new AppError('ARTIFACT_NOT_FOUND', { path: input.path }, { field: 'path' });
   }
-  const bytes = await readObject(gitDir, entry.oid, 'blob');
+  const bytes = await readBlobBytes(gitDir, entry.oid);
   if (bytes.length > maxBytes) throw tooLarge(input.path, maxBytes);
   return bytes;
 }

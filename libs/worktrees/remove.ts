@@ -1,5 +1,5 @@
-import { existsSync, lstatSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { existsSync, lstatSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { AppError } from '#libs/contracts';
 import { archiveDigest } from './archive.ts';
 import { statusOf } from './commit.ts';
@@ -7,6 +7,7 @@ import { orderLock, withLock } from './lock.ts';
 import { fileDetail, requireId } from './names.ts';
 import { adminPathOf, readRecord, type Worktree } from './records.ts';
 import type { Theater } from './theater.ts';
+import { turns } from './turns.ts';
 import { isQuarantined, removalMark, requireWorktree, worktreePathOf } from './worktree.ts';
 
 /**
@@ -35,8 +36,9 @@ export async function removeWorktree(input: {
       await requireNothingLost(theater, requireWorktree(theater, orderId));
     }
     hold.write(mark, '');
-    await rm(worktreePath, { recursive: true, force: true });
-    await rm(adminPath, { recursive: true, force: true });
+    const turn = turns();
+    if (existsSync(worktreePath)) await removeFolder(worktreePath, turn);
+    await removeFolder(adminPath, turn);
     return { removed: true };
   });
 }
@@ -53,4 +55,15 @@ async function requireNothingLost(theater: Theater, worktree: Worktree): Promise
   if (archived !== undefined && archived === (await archiveDigest(worktree))) return;
   const { text, details } = fileDetail(status.changed);
   throw new AppError('WORKTREE_DIRTY', { id: orderId, files: text }, { details });
+}
+
+/** Removes a folder with all below it; links are removed, not followed. */
+async function removeFolder(path: string, turn: ReturnType<typeof turns>): Promise<void> {
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    const full = join(path, entry.name);
+    if (entry.isDirectory()) await removeFolder(full, turn);
+    else unlinkSync(full);
+    await turn();
+  }
+  rmdirSync(path);
 }

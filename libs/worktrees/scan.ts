@@ -1,6 +1,6 @@
-import fs, { lstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { lstatSync, readFileSync, statSync, readdirSync, readlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import git from 'isomorphic-git';
+import git, { type PromiseFsClient } from 'isomorphic-git';
 import { AppError } from '#libs/contracts';
 import {
   type FileStamp,
@@ -49,7 +49,15 @@ export async function scanCheckout(
     scanEntry(dir, entry, index.mtimeNs, scan);
   }
   const tracked = trackedPaths(index);
-  const walk: Walk = { dir, gitDir, tracked, ignores: !include, found: scan.untracked, turn };
+  const walk: Walk = {
+    dir,
+    gitDir,
+    tracked,
+    ignores: !include,
+    rules: rememberingFs(),
+    found: scan.untracked,
+    turn,
+  };
   for (const path of new Set(include ?? [''])) await walkFrom(walk, path);
   scan.untracked = [...new Set(scan.untracked)]; // paths of include may lie in each other
   return scan;
@@ -115,6 +123,8 @@ function trackedPaths(index: GitIndex): Tracked {
 type Walk = {
   dir: string;
   ignores: boolean;
+  /** What isomorphic-git reads ignore rules through. */
+  rules: PromiseFsClient;
   gitDir: string;
   tracked: Tracked;
   found: string[];
@@ -154,7 +164,39 @@ async function walkUntracked(walk: Walk, folder: string, depth: number): Promise
 
 async function isIgnored(walk: Walk, filepath: string): Promise<boolean> {
   if (!walk.ignores) return false;
-  return git.isIgnored({ fs, dir: walk.dir, gitdir: walk.gitDir, filepath });
+  return git.isIgnored({ fs: walk.rules, dir: walk.dir, gitdir: walk.gitDir, filepath });
+}
+
+/** Answers each file once: the ignore rules are asked for again with every path. */
+function rememberingFs(): PromiseFsClient {
+  const once = <T>(ask: (path: string) => T) => {
+    const answers = new Map<string, T | Error>();
+    return async (path: string): Promise<T> => {
+      if (!answers.has(path))
+        answers.set(
+          path,
+          attempt(() => ask(path)),
+        );
+      const answer = answers.get(path) as T | Error;
+      if (answer instanceof Error) throw answer;
+      return answer;
+    };
+  };
+  const readFile = once((path) => readFileSync(path, 'utf8'));
+  const stat = once((path) => statSync(path));
+  const never = () => Promise.reject(new Error('ignore rules are only read'));
+  const writes = { writeFile: never, unlink: never, mkdir: never, rmdir: never, symlink: never };
+  const reads = { readFile, stat, lstat: stat, readdir: never, readlink: never };
+  return { promises: { ...reads, ...writes } };
+}
+
+function attempt<T>(ask: () => T): T | Error {
+  try {
+    return ask();
+  } catch (error) {
+    if (error instanceof Error) return error;
+    throw error;
+  }
 }
 
 export function tooMany(): AppError {
