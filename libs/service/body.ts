@@ -39,6 +39,8 @@ export function parseJson(bytes: Uint8Array): unknown {
 
 // A form or plain text body can be sent by any web page without asking; JSON cannot.
 function checkType(type: string | undefined, encoding: string | undefined): void {
+  // What nearly every client sends, without taking it apart.
+  if (type === 'application/json' && encoding === undefined) return;
   const [media = '', ...params] = (type ?? '').toLowerCase().split(';');
   const charset = params.map((param) => param.trim()).find((param) => param.startsWith('charset='));
   const utf8 = charset === undefined || /^charset="?utf-?8"?$/.test(charset);

@@ -8,6 +8,22 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
+/** Reads IRONCLAW_ALLOWED_HOSTS and IRONCLAW_ALLOWED_ORIGINS, both separated by commas. */
+export function allowedFromEnv(env: Record<string, string | undefined>): {
+  allowedHosts: string[];
+  allowedOrigins: string[];
+} {
+  const list = (text: string | undefined): string[] =>
+    (text ?? '')
+      .split(',')
+      .map((part) => part.trim().toLowerCase())
+      .filter((part) => part !== '');
+  return {
+    allowedHosts: list(env.IRONCLAW_ALLOWED_HOSTS),
+    allowedOrigins: list(env.IRONCLAW_ALLOWED_ORIGINS),
+  };
+}
+
 export type GuardOptions = {
   /** The address that is bound. */
   host: string;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isLoopback, originGuard } from './guard.ts';
+import { allowedFromEnv, isLoopback, originGuard } from './guard.ts';
 import { fakeService, rawRequest, testServer } from './testkit.ts';
 
 describe('Host', () => {
@@ -48,6 +48,15 @@ describe('Origin', () => {
       expect(check).toThrow(expect.objectContaining({ code: 'FORBIDDEN', field: 'origin' }));
     },
   );
+});
+
+test('names from the environment', () => {
+  const env = { IRONCLAW_ALLOWED_HOSTS: ' A.example, b ,', IRONCLAW_ALLOWED_ORIGINS: 'https://c' };
+  expect(allowedFromEnv(env)).toEqual({
+    allowedHosts: ['a.example', 'b'],
+    allowedOrigins: ['https://c'],
+  });
+  expect(allowedFromEnv({})).toEqual({ allowedHosts: [], allowedOrigins: [] });
 });
 
 test('loopback', () => {

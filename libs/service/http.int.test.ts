@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ENDPOINTS, errorBodySchema, LIMITS } from '#libs/contracts';
 import { describe, expect, test } from 'vitest';
 import { mountEndpoints } from './routes.ts';
@@ -310,6 +311,27 @@ describe('at the socket', () => {
     await rawRequest(server.port, head, 50);
     expect((await ask(`${server.url}/health`)).status).toBe(200);
   });
+});
+
+test('close lets answers under way finish, and does not wait for idle connections', async () => {
+  const plan = () => sleep(150, { done: true });
+  const server = await testServer({ services: [fakeService('co', { plan })], closeGraceMs: 5_000 });
+  await ask(`${server.url}/health`);
+  const running = ask(`${server.url}/runs/r/plan`, { method: 'POST' });
+  await sleep(50);
+  const startedMs = performance.now();
+  await server.close();
+  expect(performance.now() - startedMs).toBeLessThan(1_000);
+  expect(await running).toMatchObject({ status: 200, body: { data: { done: true } } });
+  await expect(ask(`${server.url}/health`)).rejects.toThrow();
+});
+
+test('an answer that is not JSON is a defect', async () => {
+  const health = async () => ({ big: 1n });
+  await using server = await testServer({ services: [fakeService('co', { health })] });
+  const answer = await ask(`${server.url}/health`);
+  expect(answer.status).toBe(500);
+  expectError(answer, 'INTERNAL');
 });
 
 test('the port being taken is told plainly', async () => {

@@ -243,7 +243,10 @@ async function closeServer(server: Server, gate: Gate, graceMs: number): Promise
   server.close();
   gate.live.closeAll();
   server.closeIdleConnections();
+  // A connection becomes idle when its last answer is out; Node would keep it for the next one.
+  const sweep = setInterval(() => server.closeIdleConnections(), 20);
   const timer = setTimeout(() => server.closeAllConnections(), graceMs);
   await closed;
+  clearInterval(sweep);
   clearTimeout(timer);
 }

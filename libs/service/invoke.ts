@@ -97,8 +97,9 @@ export function asAppError(
   const undeclared =
     isAppError(error) && operation?.checkData === true && !declares(operation.endpoint, error);
   if (isAppError(error) && !undeclared) {
+    // Expected, and told to the caller; a broker that is away would fill the log with these.
     if (error.status >= 500) {
-      logger.warn({ err: error, requestId, endpoint: at }, 'request failed');
+      logger.debug({ err: error, requestId, endpoint: at }, 'request failed');
     }
     return error;
   }

@@ -5,10 +5,12 @@ export {
   createClient,
   type ServiceClient,
 } from './client.ts';
+export { allowedFromEnv } from './guard.ts';
 export { type HttpServer, type ServeHttpOptions, serveHttp } from './http.ts';
 export type { Outcome } from './invoke.ts';
 export { type NatsServer, type ServeNatsOptions, serveNats } from './nats.ts';
 export { DEFAULT_RATES, type Rate, type RateClass, type Rates } from './rate-limit.ts';
+export { type OpenApiDocument, openApiDocument } from './openapi.ts';
 export type { Mount } from './routes.ts';
 export {
   type CallData,

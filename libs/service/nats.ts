@@ -16,6 +16,8 @@ export type ServeNatsOptions = {
 };
 
 export type NatsServer = {
+  /** Done once the broker knows the subscriptions, so that no caller meets an absent role. */
+  readonly ready: Promise<void>;
   /** Takes no new requests, answers those it has; idempotent. */
   close(): Promise<void>;
 };
@@ -41,7 +43,11 @@ export function serveNats(
   }
   options.logger.info({ endpoints: subscriptions.length }, 'serving NATS requests');
   let closing: Promise<void> | undefined;
+  const ready = broker.nc.flush().catch((error: unknown) => {
+    options.logger.warn({ err: error }, 'the broker has not confirmed the subscriptions');
+  });
   return {
+    ready,
     close() {
       closing ??= closeAll(subscriptions, inFlight, stop, options);
       return closing;
@@ -85,14 +91,14 @@ async function handle(
   shared: Shared,
 ): Promise<void> {
   const { logger } = shared.options;
-  let outcome: Outcome;
   try {
     const input = readInput(operation, msg);
-    outcome = await answer(operation, input, natsCtx(msg, requestId, shared.stop), logger);
+    const ctx = natsCtx(msg, requestId, shared.stop);
+    respond(broker, msg, await answer(operation, input, ctx, logger), logger);
   } catch (error) {
-    outcome = failure(error, requestId, logger);
+    // Input that cannot be read, or an answer that cannot be written as JSON.
+    respond(broker, msg, failure(error, requestId, logger), logger);
   }
-  respond(broker, msg, outcome, logger);
 }
 
 function readInput({ endpoint }: Operation, msg: Msg): unknown {
