@@ -21,8 +21,8 @@ import {
 import { encodeEvent } from './codec.ts';
 import { type Ack, CODES, type Refusal } from './ack.ts';
 import type { PublishHeaders } from './publisher.ts';
-import { guarded, readBySeq, readSince, subjectVersion } from './read.ts';
-import { LEDGER_STREAM, ledgerSubject } from './subjects.ts';
+import { readBySeq, readSince, streamInfo, subjectVersion } from './read.ts';
+import { ledgerSubject } from './subjects.ts';
 
 /** One event of a batch. `expect` may stand only on the first event of its aggregate. */
 export type BatchEntry = { event: AnyEvent; expect?: Expect; tsGiven?: boolean };
@@ -155,7 +155,7 @@ async function findDuplicates(
   broker: Broker,
   items: readonly Item[],
 ): Promise<Map<Item, StoredEvent>> {
-  const info = await guarded('read', () => broker.jsm.streams.info(LEDGER_STREAM));
+  const info = await streamInfo(broker);
   const { ts } = info as typeof info & { ts: string };
   const windowMs = Number(info.config.duplicate_window) / 1e6;
   const since = new Date(Date.parse(ts) - windowMs - CLOCKS_MS);

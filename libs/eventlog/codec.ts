@@ -83,7 +83,17 @@ export function sameFact(stored: AnyEvent, sent: AnyEvent, tsGiven: boolean): bo
     stored.run_id === sent.run_id &&
     stored.order_id === sent.order_id &&
     stored.unit_id === sent.unit_id &&
-    (!tsGiven || Date.parse(stored.ts) === Date.parse(sent.ts)) &&
+    (!tsGiven || isSameInstant(stored.ts, sent.ts)) &&
+    // As it would be stored: without what is undefined, -0 as 0.
     isDeepStrictEqual(stored.payload, JSON.parse(JSON.stringify(sent.payload)))
   );
+}
+
+function isSameInstant(a: string, b: string): boolean {
+  return Date.parse(a) === Date.parse(b) && belowMs(a) === belowMs(b);
+}
+
+/** The digits of a timestamp that a Date drops. */
+function belowMs(ts: string): string {
+  return /\.\d{3}(\d*?)0*Z$/.exec(ts)?.[1] ?? '';
 }

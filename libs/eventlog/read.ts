@@ -1,4 +1,9 @@
-import { JetStreamApiError, JetStreamError, type MsgRequest } from '@nats-io/jetstream';
+import {
+  JetStreamApiError,
+  JetStreamError,
+  type MsgRequest,
+  type StreamInfo,
+} from '@nats-io/jetstream';
 import { createInbox, type Msg } from 'nats';
 import { type Broker, brokerUnavailable, isBrokerUnavailable } from '#libs/broker';
 import { AppError, type StoredEvent } from '#libs/contracts';
@@ -36,7 +41,7 @@ export async function subjectVersion(broker: Broker, subject: string): Promise<n
 type LeaderQuery = MsgRequest | { seq: number; next_by_subj: string };
 
 async function readLeader(broker: Broker, query: LeaderQuery): Promise<Found | undefined> {
-  const msg = await guarded('read', () =>
+  const msg = await ask(broker, () =>
     broker.jsm.streams.getMessage(LEDGER_STREAM, query as MsgRequest),
   );
   if (msg === null) return undefined;
@@ -44,9 +49,14 @@ async function readLeader(broker: Broker, query: LeaderQuery): Promise<Found | u
   return { seq: msg.seq, event: decoded.ok ? decoded.event : undefined };
 }
 
+/** The stream's configuration and state, asked of its leader. */
+export function streamInfo(broker: Broker): Promise<StreamInfo> {
+  return ask(broker, () => broker.jsm.streams.info(LEDGER_STREAM));
+}
+
 /** Sequence of the last message in the ledger, 0 if it is empty. */
 export async function ledgerTail(broker: Broker): Promise<number> {
-  const info = await guarded('read', () => broker.jsm.streams.info(LEDGER_STREAM));
+  const info = await streamInfo(broker);
   return info.state.last_seq;
 }
 
@@ -90,7 +100,7 @@ async function* readPages(
 ): AsyncGenerator<StoredEvent[]> {
   let from = start;
   for (;;) {
-    const { messages, pending } = await guarded('read', () =>
+    const { messages, pending } = await ask(broker, () =>
       requestPage(broker, { ...from, batch: size, max_bytes: PAGE_BYTES, next_by_subj: filter }),
     );
     const events: StoredEvent[] = [];
@@ -114,7 +124,6 @@ type Page = { messages: Msg[]; pending: number };
  */
 function requestPage(broker: Broker, query: object): Promise<Page> {
   const { nc } = broker;
-  if (!broker.isConnected()) return Promise.reject(brokerUnavailable('not connected'));
   return new Promise<Page>((resolve, reject) => {
     const messages: Msg[] = [];
     const inbox = createInbox(inboxPrefix(nc));
@@ -143,6 +152,14 @@ function requestPage(broker: Broker, query: object): Promise<Page> {
     } catch (error) {
       fail((error as Error).message, error);
     }
+  });
+}
+
+/** Asks only while there is a connection: the library would hold a request back until it times out. */
+function ask<T>(broker: Broker, run: () => Promise<T>): Promise<T> {
+  return guarded('read', async () => {
+    if (!broker.isConnected()) throw brokerUnavailable('not connected');
+    return run();
   });
 }
 
