@@ -1,0 +1,238 @@
+import { retryDelayMs } from '#libs/broker';
+import {
+  type AppError,
+  isAppError,
+  invalid,
+  jobMessage,
+  type JobMessage,
+  parse,
+} from '#libs/contracts';
+import { jobSubject, setAside } from '#libs/eventlog';
+import { failOrder, hasRetriesLeft, type OrderState } from '#libs/orders';
+import type { RoleContext } from '#libs/runtime';
+import { assertWorktree } from '#libs/worktrees';
+import { type AttemptTools, runAttempt } from './attempt.ts';
+import { type Delivery, holdLease, type Lease, LeaseLost } from './lease.ts';
+import { judge } from './orders.ts';
+import { finishCommitted, giveUp, REISSUE_REASON, retryCap } from './takeover.ts';
+import type { OpenWorkspace, Workspace } from './workspace.ts';
+
+export type JobTools = AttemptTools & {
+  context: RoleContext;
+  openWorkspace: OpenWorkspace;
+  /** Aborted, with `Stopping`, when the jobs at work have to be handed back. */
+  stopping: AbortSignal;
+};
+
+/** Why jobs are handed back: this process ends. */
+export class Stopping extends Error {}
+
+/** A job that cannot be worked on yet. */
+class TooEarly extends Error {}
+
+const DELIVERIES_MAX = 10;
+
+/** Makes the function that settles deliveries: it never rejects and may meet a job many times. */
+export function createJobHandler(tools: JobTools): (delivery: Delivery) => Promise<void> {
+  const { jobLeaseMs } = tools.context.config;
+  const atWork = new Map<number, { lease: Lease; done: Promise<void> }>();
+
+  return async (delivery) => {
+    const before = atWork.get(delivery.seq);
+    if (before !== undefined) {
+      // The lease ran out (the broker was away) while the unit here is still at work.
+      if (!before.lease.signal.aborted) return before.lease.adopt(delivery);
+      await before.done;
+    }
+    const lease = holdLease(delivery, jobLeaseMs);
+    const done = settle(tools, lease).finally(() => {
+      lease.end();
+      if (atWork.get(delivery.seq)?.lease === lease) atWork.delete(delivery.seq);
+    });
+    atWork.set(delivery.seq, { lease, done });
+    await done;
+  };
+}
+
+async function settle(tools: JobTools, lease: Lease): Promise<void> {
+  const { logger } = tools.context;
+  const { seq, deliveries } = lease.delivery();
+  try {
+    await take(tools, lease);
+    answer(tools, lease, (delivery) => delivery.ack());
+  } catch (error) {
+    if (error instanceof LeaseLost) {
+      logger.warn({ seq, reason: error.message }, 'lost the job; another worker may have it');
+    } else if (error instanceof Stopping) {
+      answer(tools, lease, (delivery) => delivery.nak(0));
+    } else if (deliveries < DELIVERIES_MAX || isTransient(error)) {
+      const delayMs = retryDelayMs(deliveries, Math.random());
+      logger.warn({ err: error, seq, deliveries, delayMs }, 'the job will be delivered again');
+      answer(tools, lease, (delivery) => delivery.nak(delayMs));
+    } else {
+      await bury(tools, lease, error);
+    }
+  }
+}
+
+function isTransient(error: unknown): boolean {
+  return isAppError(error, 'DEPENDENCY_UNAVAILABLE', 'VERSION_CONFLICT', 'VIEW_BEHIND');
+}
+
+function answer({ context }: JobTools, lease: Lease, send: (delivery: Delivery) => void): void {
+  try {
+    send(lease.delivery());
+  } catch (error) {
+    // Then it is delivered again, and judged by what the ledger says.
+    context.logger.warn({ err: error, seq: lease.delivery().seq }, 'a job could not be answered');
+  }
+}
+
+/** Sets a job aside that nobody can work on. */
+async function bury(tools: JobTools, lease: Lease, error: unknown): Promise<void> {
+  const { broker, log, logger } = tools.context;
+  const { seq, subject, data } = lease.delivery();
+  const reason = error instanceof Error ? error.message : String(error);
+  const code = isAppError(error) ? error.code : 'INTERNAL';
+  logger.error({ err: error, seq, subject }, 'the job is set aside');
+  try {
+    await setAside(broker, {
+      channel: 'jobs',
+      code,
+      reason,
+      source: { stream: 'JOBS', seq, subject },
+      at: log.defaults.now().toISOString(),
+      data,
+    });
+  } catch (failure) {
+    logger.warn({ err: failure, seq }, 'the job could not be set aside; it is delivered again');
+    return;
+  }
+  answer(tools, lease, (delivery) => delivery.term(reason));
+}
+
+/** Does with a job what the state of its order asks for. */
+async function take(tools: JobTools, lease: Lease): Promise<void> {
+  const { context, book } = tools;
+  const { seq } = lease.delivery();
+  const job = readJob(lease.delivery());
+  if (job === undefined) return bury(tools, lease, invalid('job', 'is not a job message'));
+  const held = await book.load(job);
+  const verdict = judge(held, job, seq);
+  const { order_id, attempt } = job;
+  switch (verdict.do) {
+    case 'drop':
+      context.logger.info({ order_id, attempt, seq, reason: verdict.reason }, 'the job is dropped');
+      return undefined;
+    case 'wait':
+      throw new TooEarly(`attempt ${attempt} of order ${order_id} is not in the ledger`);
+    case 'begin': {
+      const workspace = await openOrFail(tools, lease, job, held.order);
+      if (workspace !== undefined) await begin(tools, lease, job, held.order, workspace);
+      return undefined;
+    }
+    case 'take over': {
+      const workspace = await openOrFail(tools, lease, job, held.order);
+      if (workspace !== undefined) await takeOver(tools, lease, job, held.order, workspace);
+      return undefined;
+    }
+  }
+}
+
+/** The job in a message; undefined where it is none, or lies in another theater's queue. */
+function readJob({ data, subject }: Delivery): JobMessage | undefined {
+  try {
+    const job = parse(jobMessage, JSON.parse(new TextDecoder().decode(data)));
+    const [, , , workerClass = ''] = subject.split('.');
+    return jobSubject(job.theater_id, workerClass) === subject ? job : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError || isAppError(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Opens the order's files. Where that cannot be, an order that is known fails, another is buried. */
+async function openOrFail(
+  tools: JobTools,
+  lease: Lease,
+  job: JobMessage,
+  order: OrderState,
+): Promise<Workspace | undefined> {
+  const { theaters } = tools.context;
+  try {
+    const theater = await theaters.get(job.theater_id);
+    return tools.openWorkspace(
+      theater,
+      await assertWorktree(theater, job.worktree_path, job.order_id),
+    );
+  } catch (error) {
+    if (!isAppError(error) || error.retry !== 'never') throw error;
+    if (order.version === 0) await bury(tools, lease, error);
+    else await failUnopened(tools, job, order, error);
+    return undefined;
+  }
+}
+
+async function failUnopened(
+  { book }: JobTools,
+  job: JobMessage,
+  { attempt }: OrderState,
+  { code, message }: AppError,
+): Promise<void> {
+  // The next attempt gets a new worktree; nothing helps against a path that is another's.
+  const retryable = code === 'WORKTREE_NOT_FOUND';
+  const failure = { code, message, stage: 'initializing', retryable };
+  await book.decide(job, (order) => failOrder(order, { attempt, unitId: null, ...failure }));
+}
+
+async function begin(
+  tools: JobTools,
+  lease: Lease,
+  job: JobMessage,
+  { run_id: runId }: OrderState,
+  workspace: Workspace,
+): Promise<void> {
+  const { context, book } = tools;
+  const { log, config, logger } = context;
+  const { attempt } = job;
+  const unitId = job.unit_id ?? `assault_${log.defaults.newId()}`;
+  const startedAt = log.defaults.now();
+  const { seq: jobSeq } = lease.delivery();
+  const beginning = { attempt, unitId, jobSeq, leaseMs: config.jobLeaseMs };
+  if (!(await book.begin(job, beginning))) {
+    logger.info({ order_id: job.order_id, attempt }, 'another unit was faster; the job is dropped');
+    return;
+  }
+  const taken = AbortSignal.any([lease.signal, tools.stopping]);
+  await runAttempt(tools, { job, runId, attempt, unitId, workspace, startedAt, taken });
+}
+
+/** The unit of this job has died: its work is finished, handed to the planner, or begun again here. */
+async function takeOver(
+  tools: JobTools,
+  lease: Lease,
+  job: JobMessage,
+  order: OrderState,
+  workspace: Workspace,
+): Promise<void> {
+  const { context, book } = tools;
+  const { log, config, logger } = context;
+  if (await finishCommitted(tools, job, order, workspace)) return;
+  const maxRetries = await retryCap(job, order, workspace);
+  const { order_id, unit_id } = order;
+  logger.warn({ order_id, attempt: order.attempt, unit_id }, 'a unit has fallen silent');
+  if (order.created || !hasRetriesLeft(order, maxRetries)) {
+    // Who created the order makes a new worktree and a new job for the next attempt.
+    await book.decide(job, giveUp(order, maxRetries));
+    return;
+  }
+  const attempt = order.attempt + 1;
+  const unitId = `assault_${log.defaults.newId()}`;
+  const startedAt = log.defaults.now();
+  const { seq: jobSeq } = lease.delivery();
+  const beginning = { attempt, unitId, jobSeq, leaseMs: config.jobLeaseMs };
+  if (!(await book.restart(job, beginning, { reason: REISSUE_REASON, maxRetries }))) return;
+  const taken = AbortSignal.any([lease.signal, tools.stopping]);
+  const { run_id: runId } = order;
+  await runAttempt(tools, { job, runId, attempt, unitId, workspace, startedAt, taken });
+}
