@@ -27,7 +27,9 @@ export function rowInserter(
   const one = `(${Array(columns).fill('?').join(', ')})`;
   const many = db.prepare(`${head} VALUES ${Array(ROWS).fill(one).join(', ')} ${tail}`);
   const single = db.prepare(`${head} VALUES ${one} ${tail}`);
-  let held: SqlValue[] = [];
+  // One array for all statements: rows are many, and what is left behind has to be collected.
+  const held: SqlValue[] = Array(ROWS * columns).fill(null);
+  let size = 0;
   let inserted = 0;
 
   const insert = (statement: StatementSync, values: SqlValue[]): void => {
@@ -35,24 +37,22 @@ export function rowInserter(
   };
   return {
     add(row) {
-      for (const value of row) held.push(value);
-      if (held.length < ROWS * columns) return;
-      const values = held;
-      held = [];
-      insert(many, values);
+      for (let column = 0; column < columns; column += 1) held[size + column] = row[column] ?? null;
+      size += columns;
+      if (size < held.length) return;
+      size = 0;
+      insert(many, held);
     },
     flush() {
-      const values = held;
-      held = [];
-      for (let at = 0; at < values.length; at += columns) {
-        insert(single, values.slice(at, at + columns));
-      }
+      const end = size;
+      size = 0;
+      for (let at = 0; at < end; at += columns) insert(single, held.slice(at, at + columns));
       const count = inserted;
       inserted = 0;
       return count;
     },
     clear() {
-      held = [];
+      size = 0;
       inserted = 0;
     },
   };
