@@ -43,10 +43,13 @@ export async function chat(context: RoleContext, input: ChatInput, ctx: Ctx) {
 /** The first line, short: enough to recognise a run in a list. */
 function objectiveOf(message: string): string {
   const line = message.trim().split('\n', 1)[0] as string;
-  const chars = [...line];
-  return chars.length <= OBJECTIVE_CHARS
-    ? line
-    : `${chars.slice(0, OBJECTIVE_CHARS - 1).join('')}…`;
+  if (line.length <= OBJECTIVE_CHARS) return line;
+  // Cut between characters as people see them, not in the middle of one.
+  const start = line.slice(0, OBJECTIVE_CHARS - 1);
+  const last = [...new Intl.Segmenter().segment(line.slice(0, OBJECTIVE_CHARS + 50))]
+    .map(({ index }) => index)
+    .findLast((index) => index <= start.length);
+  return `${line.slice(0, last)}…`;
 }
 
 function idempotencyKey(ctx: Ctx): string | undefined {
