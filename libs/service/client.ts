@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { AppError, type Endpoint, type Envelope, errorBody, fromErrorBody } from '#libs/contracts';
+import {
+  AppError,
+  type Endpoint,
+  type Envelope,
+  errorBody,
+  fromErrorBody,
+  isAppError,
+} from '#libs/contracts';
 import type { Broker } from '#libs/broker';
 import { errors, type Msg, headers as newHeaders } from 'nats';
 import type { Logger } from 'pino';
@@ -63,6 +70,7 @@ export function createClient(broker: Broker | null, options: ClientOptions): Ser
           const { data } = await invoke(operation, input, localCtx(requestId, given));
           return data as CallData<typeof endpoint>;
         } catch (error) {
+          if (given.signal?.aborted && !isAppError(error)) throw given.signal.reason;
           throw asAppError(error, requestId, logger, operation);
         }
       }

@@ -56,16 +56,14 @@ export async function dispatch(
   gate: Gate,
 ): Promise<Response> {
   const { incoming } = c.env;
-  const { headers } = incoming;
-  const given = headers['x-request-id'];
+  const { host, origin, 'x-request-id': given } = incoming.headers;
   const requestId =
     typeof given === 'string' && REQUEST_ID.test(given) ? given : gate.newRequestId();
   const call: Call = { c, requestId, foreignOrigin: undefined };
   const startedMs = gate.logger.isLevelEnabled('debug') ? performance.now() : 0;
   let response: Response;
   try {
-    const foreign = gate.origin(headers.host, headers.origin);
-    if (foreign) call.foreignOrigin = headers.origin;
+    if (gate.origin(host, origin)) call.foreignOrigin = origin;
     if (site === undefined) throw new AppError('NOT_FOUND', { path: c.req.path });
     const { method } = c.req;
     if (method === 'OPTIONS') return options(call, site);
@@ -85,8 +83,8 @@ export async function dispatch(
       return new Response(null, { status: 400 });
     }
     const outcome = failure(error, requestId, gate.logger);
-    const allow = outcome.status === 405 ? { allow: site?.allow ?? '' } : undefined;
-    response = respond(call, { ...outcome, headers: { ...outcome.headers, ...allow } });
+    const headers = { ...outcome.headers, ...errorHeaders(outcome.status, site) };
+    response = respond(call, { ...outcome, headers });
   }
   if (startedMs !== 0) {
     const { method, path } = c.req;
@@ -94,6 +92,12 @@ export async function dispatch(
     gate.logger.debug({ requestId, method, path, status: response.status, durationMs }, 'request');
   }
   return response;
+}
+
+/** Headers that HTTP asks for with a status. */
+function errorHeaders(status: number, site: Site | undefined): Record<string, string> {
+  if (status === 405) return { allow: site?.allow ?? '' };
+  return status === 401 ? { 'www-authenticate': 'Bearer' } : {};
 }
 
 async function perform(call: Call, target: Target, gate: Gate): Promise<Response> {

@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto';
 import { ERRORS } from '#libs/contracts';
 import { SCRIPT, STYLE } from './docs-assets.ts';
-import { escapeHtml, sample, schemaTable } from './docs-schema.ts';
+import { escapeHtml, sample, type Schema, schemaTable } from './docs-schema.ts';
 import type { OpenApiDocument, OpenApiOperation } from './openapi.ts';
 
-type Schema = Record<string, unknown>;
 type Parameter = { name: string; in: string; required: boolean; schema: Schema };
 
 /** Lets the page run its own style and script, and nothing else. */
@@ -138,7 +137,7 @@ function schemas(document: OpenApiDocument): string {
   return Object.entries(document.components.schemas)
     .map(([name, schema]) => {
       const { description } = schema as Schema;
-      const note = description === undefined ? '' : `<p>${escapeHtml(String(description))}</p>`;
+      const note = description === undefined ? '' : `<p>${escapeHtml(description)}</p>`;
       return `<details id="schema-${escapeHtml(name)}" data-text="${escapeHtml(name.toLowerCase())}">
 <summary><code class="path">${escapeHtml(name)}</code></summary>
 <div class="inside">${note}${schemaHtml(schema as Schema)}</div></details>`;
@@ -148,8 +147,7 @@ function schemas(document: OpenApiDocument): string {
 
 function schemaHtml(schema: Schema): string {
   const { pattern } = schema;
-  const must =
-    pattern === undefined ? '' : `<p>Matches <code>${escapeHtml(String(pattern))}</code></p>`;
+  const must = pattern === undefined ? '' : `<p>Matches <code>${escapeHtml(pattern)}</code></p>`;
   return schemaTable(schema) + must;
 }
 

@@ -1,4 +1,25 @@
-type Schema = Record<string, unknown>;
+/** The parts of JSON Schema that the page shows. */
+export type Schema = {
+  $ref?: string;
+  type?: string | string[];
+  description?: string;
+  pattern?: string;
+  properties?: Record<string, Schema>;
+  required?: string[];
+  additionalProperties?: Schema | boolean;
+  items?: Schema;
+  anyOf?: Schema[];
+  oneOf?: Schema[];
+  enum?: unknown[];
+  const?: unknown;
+  default?: unknown;
+  minimum?: number;
+  exclusiveMinimum?: number;
+  maximum?: number;
+  minLength?: number;
+  maxLength?: number;
+  maxItems?: number;
+};
 
 const DEPTH_MAX = 6;
 
@@ -16,8 +37,8 @@ export type Mark = 'required' | 'optional';
 
 /** The fields of an object schema as table rows, nested ones indented below their parent. */
 function schemaRows(schema: Schema, mark: Mark, depth = 0): string {
-  const properties = (schema.properties ?? {}) as Record<string, Schema>;
-  const required = new Set((schema.required ?? []) as string[]);
+  const properties = schema.properties ?? {};
+  const required = new Set(schema.required);
   return Object.entries(properties)
     .map(([name, field]) => {
       const inner = depth < DEPTH_MAX ? nested(field) : undefined;
@@ -33,7 +54,7 @@ function schemaRows(schema: Schema, mark: Mark, depth = 0): string {
 
 /** Tables of a schema: one, or one for each alternative. */
 export function schemaTable(schema: Schema, mark: Mark = 'required'): string {
-  const options = (schema.anyOf ?? schema.oneOf) as Schema[] | undefined;
+  const options = schema.anyOf ?? schema.oneOf;
   if (options !== undefined)
     return options.map((one) => schemaTable(one, mark)).join('<p class="or">or</p>');
   const inner = schema.properties === undefined ? nested(schema) : schema;
@@ -50,12 +71,12 @@ export function sample(schema: Schema, name = 'value'): unknown {
   if (Array.isArray(schema.enum)) return schema.enum[0];
   const ref = refName(schema);
   if (ref !== undefined) return sampleOf(ref, name);
-  const options = (schema.oneOf ?? schema.anyOf) as Schema[] | undefined;
+  const options = schema.oneOf ?? schema.anyOf;
   if (options?.[0] !== undefined) return sample(options[0], name);
-  switch (schema.type) {
+  switch ([schema.type].flat()[0]) {
     case 'object': {
-      const properties = (schema.properties ?? {}) as Record<string, Schema>;
-      const required = (schema.required ?? []) as string[];
+      const properties = schema.properties ?? {};
+      const required = schema.required ?? [];
       return Object.fromEntries(required.map((key) => [key, sample(properties[key] ?? {}, key)]));
     }
     case 'array':
@@ -80,24 +101,24 @@ function sampleOf(ref: string, name: string): unknown {
 
 function nested(schema: Schema): Schema | undefined {
   if (schema.properties !== undefined) return schema;
-  const options = (schema.anyOf ?? schema.oneOf) as Schema[] | undefined;
+  const options = schema.anyOf ?? schema.oneOf;
   const found = options?.map(nested).find((option) => option !== undefined);
-  return found ?? (schema.type === 'array' ? nested((schema.items ?? {}) as Schema) : undefined);
+  return found ?? (schema.type === 'array' ? nested(schema.items ?? {}) : undefined);
 }
 
 function typeHtml(schema: Schema): string {
   const ref = refName(schema);
   if (ref !== undefined) return `<a href="#schema-${escapeHtml(ref)}">${escapeHtml(ref)}</a>`;
-  const options = (schema.anyOf ?? schema.oneOf) as Schema[] | undefined;
+  const options = schema.anyOf ?? schema.oneOf;
   if (options !== undefined) return options.map(typeHtml).join(' or ');
   if (schema.const !== undefined) return `<code>${escapeHtml(JSON.stringify(schema.const))}</code>`;
   if (Array.isArray(schema.enum)) {
     return schema.enum.map((one) => `<code>${escapeHtml(String(one))}</code>`).join(' ');
   }
-  if (schema.type === 'array') return `list: ${typeHtml((schema.items ?? {}) as Schema)}`;
+  if (schema.type === 'array') return `list: ${typeHtml(schema.items ?? {})}`;
   if (schema.type === 'object' && schema.properties === undefined) {
-    const values = schema.additionalProperties as Schema | undefined;
-    return values !== undefined && Object.keys(values).length > 0
+    const values = schema.additionalProperties;
+    return typeof values === 'object' && Object.keys(values).length > 0
       ? `map: ${typeHtml(values)}`
       : 'object';
   }
@@ -106,10 +127,13 @@ function typeHtml(schema: Schema): string {
 
 function limitsText(schema: Schema): string {
   const parts: string[] = [];
-  const say = (key: string, text: string): void => {
+  const say = (
+    key: 'minimum' | 'maximum' | 'exclusiveMinimum' | 'minLength' | 'default',
+    text: string,
+  ): void => {
     if (schema[key] !== undefined) parts.push(`${text} ${valueText(schema[key])}`);
   };
-  if (schema.description !== undefined) parts.push(String(schema.description));
+  if (schema.description !== undefined) parts.push(schema.description);
   say('minimum', 'from');
   if (schema.maximum !== Number.MAX_SAFE_INTEGER) say('maximum', 'to');
   say('exclusiveMinimum', 'above');
@@ -125,5 +149,5 @@ function valueText(value: unknown): string {
 }
 
 function refName(schema: Schema): string | undefined {
-  return typeof schema.$ref === 'string' ? schema.$ref.split('/').at(-1) : undefined;
+  return schema.$ref?.split('/').at(-1);
 }

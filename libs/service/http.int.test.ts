@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ENDPOINTS, errorBodySchema, LIMITS } from '#libs/contracts';
 import { describe, expect, test } from 'vitest';
 import { mountEndpoints } from './routes.ts';
-import { reply } from './service.ts';
+import { type Ctx, reply } from './service.ts';
 import {
   ask,
   fakeService,
@@ -32,11 +32,11 @@ describe('every route answers bad requests with the envelope', () => {
     await using server = await testServer({ services: fakeServices(), mount: 'gateway' });
     for (const { endpoint, path } of mounted) {
       const unknown = await ask(`${server.url}${path}/no/such/place`);
-      expect(unknown.status, path).toBe(404);
+      expect({ path, status: unknown.status }).toEqual({ path, status: 404 });
       expectError(unknown, 'NOT_FOUND');
       for (const method of ['PUT', 'PATCH']) {
         const wrong = await ask(server.url + path, { method });
-        expect(wrong.status, path).toBe(405);
+        expect({ path, status: wrong.status }).toEqual({ path, status: 405 });
         expectError(wrong, 'METHOD_NOT_ALLOWED');
         expect(wrong.headers.get('allow')?.split(', ')).toContain(endpoint.method);
       }
@@ -58,6 +58,7 @@ describe('every route answers bad requests with the envelope', () => {
       for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/jsonx']) {
         expectError(await post(url, '{}', { 'content-type': type }), 'UNSUPPORTED_MEDIA_TYPE');
       }
+      expectError(await post(url, 'x'.repeat(endpoint.maxBodyBytes)), 'INVALID_JSON');
       expectError(await post(url, 'x'.repeat(endpoint.maxBodyBytes + 1)), 'PAYLOAD_TOO_LARGE');
       // These check the input in their own handlers, which are fakes here.
       if (endpoint.rawInput) continue;
@@ -178,7 +179,7 @@ describe('answers', () => {
   test('the handler sees request id, headers and an abort when the client goes', async () => {
     let aborted = false;
     const seen = Promise.withResolvers<unknown>();
-    const plan = async (_: unknown, ctx: import('./service.ts').Ctx) => {
+    const plan = async (_: unknown, ctx: Ctx) => {
       seen.resolve([ctx.requestId, ctx.principal, ctx.headers('idempotency-key')]);
       await new Promise((resolve) => ctx.signal.addEventListener('abort', resolve));
       aborted = true;
@@ -194,7 +195,7 @@ describe('answers', () => {
     });
     expect(await seen.promise).toEqual(['q1', null, 'k1']);
     gone.abort();
-    await expect(call).rejects.toThrow();
+    await expect(call).rejects.toMatchObject({ name: 'AbortError' });
     await expect.poll(() => aborted).toBe(true);
   });
 });
@@ -237,6 +238,12 @@ describe('at the socket', () => {
     ['an unknown method', request('FOO / HTTP/1.1', '\r\n'), 'INVALID_REQUEST', 400],
     ['a target that is no path', request('GET nowhere HTTP/1.1', '\r\n'), 'INVALID_REQUEST', 400],
     ['a Host that is no host', 'GET / HTTP/1.1\r\nHost: a b\r\n\r\n', 'INVALID_REQUEST', 400],
+    [
+      'an Expect nobody knows',
+      'GET /nope HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n',
+      'FORBIDDEN',
+      403,
+    ],
     ['no Host', 'GET /health HTTP/1.1\r\n\r\n', 'INVALID_REQUEST', 400],
     [
       'two lengths',
@@ -275,6 +282,7 @@ describe('at the socket', () => {
     // The last chunk never comes: the answer cannot have waited for the end.
     const answer = rawEnvelope(await rawRequest(server.port, head + chunk.repeat(chunks)));
     expectError(answer, 'PAYLOAD_TOO_LARGE');
+    expect(answer.status).toBe(413);
   });
 
   test('a declared length over the limit is refused before the body', async () => {
@@ -283,7 +291,9 @@ describe('at the socket', () => {
       'POST /jobs HTTP/1.1',
       'Content-Type: application/json\r\nContent-Length: 99999999\r\n\r\n',
     );
-    expectError(rawEnvelope(await rawRequest(server.port, head, 1_000)), 'PAYLOAD_TOO_LARGE');
+    const answer = rawEnvelope(await rawRequest(server.port, head, 1_000));
+    expectError(answer, 'PAYLOAD_TOO_LARGE');
+    expect(answer.status).toBe(413);
   });
 
   test('a body that trickles in is cut off', async () => {
@@ -323,7 +333,7 @@ test('close lets answers under way finish, and does not wait for idle connection
   await server.close();
   expect(performance.now() - startedMs).toBeLessThan(1_000);
   expect(await running).toMatchObject({ status: 200, body: { data: { done: true } } });
-  await expect(ask(`${server.url}/health`)).rejects.toThrow();
+  await expect(ask(`${server.url}/health`)).rejects.toThrow('fetch failed');
 });
 
 test('an answer that is not JSON is a defect', async () => {

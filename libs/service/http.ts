@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener, type HttpBindings, RequestError } from '@hono/node-server';
 import { AppError, ENDPOINTS, type Endpoint, errorBody, invalid } from '#libs/contracts';
@@ -72,6 +72,14 @@ export async function serveHttp(options: ServeHttpOptions): Promise<HttpServer> 
   const gate = makeGate(options, host);
   const app = makeApp(options, gate);
   const requestTimeoutMs = options.requestTimeoutMs ?? 30_000;
+  const listener = getRequestListener(app.fetch, {
+    hostname: 'localhost',
+    errorHandler: (error) => badRequest(error, gate),
+  });
+  // It answers its own failures; the promise tells only that the answer is out.
+  const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    void listener(incoming, outgoing);
+  };
   const server = createServer(
     {
       requestTimeout: requestTimeoutMs,
@@ -83,11 +91,10 @@ export async function serveHttp(options: ServeHttpOptions): Promise<HttpServer> 
       requireHostHeader: false,
       noDelay: true,
     },
-    getRequestListener(app.fetch, {
-      hostname: 'localhost',
-      errorHandler: (error) => badRequest(error, gate),
-    }),
+    onRequest,
   );
+  // Node would answer an Expect header that it does not know with an empty 417.
+  server.on('checkExpectation', onRequest);
   server.maxConnections = CONNECTIONS_MAX;
   server.on('clientError', (error, socket) => {
     logger.debug({ err: error }, 'broken request');
@@ -209,15 +216,15 @@ function refuseOpenDoor(host: string, auth: Auth | null): void {
 function badRequest(error: unknown, gate: Gate): Response {
   const reason = error instanceof RequestError ? error.message : undefined;
   if (reason === undefined) return defectResponse(error, gate);
-  return bareResponse(new AppError('INVALID_REQUEST', { reason }), gate);
+  return bareResponse(new AppError('INVALID_REQUEST', { reason }), gate.newRequestId());
 }
 
 function defectResponse(error: unknown, gate: Gate, requestId = gate.newRequestId()): Response {
-  return bareResponse(asAppError(error, requestId, gate.logger), gate);
+  return bareResponse(asAppError(error, requestId, gate.logger), requestId);
 }
 
-function bareResponse(error: AppError, gate: Gate): Response {
-  const headers = { 'content-type': 'application/json', 'x-request-id': gate.newRequestId() };
+function bareResponse(error: AppError, requestId: string): Response {
+  const headers = { 'content-type': 'application/json', 'x-request-id': requestId };
   return new Response(JSON.stringify(errorBody(error)), { status: error.status, headers });
 }
 

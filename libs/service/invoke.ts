@@ -67,6 +67,11 @@ export async function answer(
     const body = okBody(data);
     return headers === undefined ? { status, body } : { status, body, headers };
   } catch (error) {
+    if (ctx.signal.aborted && !isAppError(error)) {
+      logger.debug({ err: error, requestId: ctx.requestId }, 'given up with its caller');
+      const nobody = new AppError('INTERNAL', { request_id: ctx.requestId }, { cause: error });
+      return { status: nobody.status, body: errorBody(nobody) };
+    }
     return failure(error, ctx.requestId, logger, operation);
   }
 }

@@ -131,7 +131,9 @@ describe('over NATS', () => {
     const results = await Promise.all(
       Array.from({ length: 5 }, () => client.send(API.co.plan, { run_id: 'r' })),
     );
-    expect(results.map((one) => one.status).sort()).toEqual([200, 200, 429, 429, 429]);
+    expect(results.map((one) => one.status).toSorted((a, b) => a - b)).toEqual([
+      200, 200, 429, 429, 429,
+    ]);
     const large = await client.send(API.vault.worktree, { order_id: 'o' });
     expect(large.body.error).toMatchObject({ code: 'PAYLOAD_TOO_LARGE' });
     const sent = client.call(API.co.createRun, { objective: 'x'.repeat(2_000_000) });

@@ -24,7 +24,7 @@ export function formatLine(line: string, colours: boolean): string {
   const fields = Object.entries(record)
     .filter(([name]) => !OWN_FIELDS.has(name))
     .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
-  const said = [record.name, record.msg].filter((part) => part !== undefined).join('  ');
+  const said = [record.name, record.msg].filter((part) => typeof part === 'string').join('  ');
   const text = printable([said, fields.join(' ')].filter((part) => part !== '').join('  '));
   return `${time} ${head} ${text}\n${errorLines(record.err)}`;
 }
