@@ -116,7 +116,7 @@ export function asAppError(
 }
 
 /** `ledger.append` */
-export function nameOf(endpoint: Endpoint): string {
+function nameOf(endpoint: Endpoint): string {
   return `${endpoint.role}.${endpoint.name}`;
 }
 

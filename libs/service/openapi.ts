@@ -90,7 +90,7 @@ const SHARED = new Map<unknown, string>([
 ]);
 
 /** JSON Schema of a zod schema; `input`: what may be sent, `output`: what is answered. */
-export function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
+function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, {
     target: 'draft-2020-12',
     io,

@@ -81,7 +81,7 @@ export function liveStreams(options: LiveOptions = {}): LiveStreams {
 }
 
 /** One event in the format of server-sent events. */
-export function encode(event: LiveEvent<unknown>): string {
+function encode(event: LiveEvent<unknown>): string {
   const name = event.event === undefined ? '' : `event: ${oneLine(event.event)}\n`;
   return `id: ${oneLine(String(event.id))}\n${name}data: ${JSON.stringify(event.data)}\n\n`;
 }

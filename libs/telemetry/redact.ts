@@ -1,5 +1,5 @@
 /** Names of log fields whose values are never written. */
-export const SECRET_FIELDS = [
+const SECRET_FIELDS = [
   'authorization',
   'Authorization',
   'proxy-authorization',
