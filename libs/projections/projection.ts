@@ -79,11 +79,20 @@ export async function openProjection<E extends Recorded>(
     },
     onStartOver: () => level.forget(),
   });
-  const level = probe(options.tail, () => served.current.store.position.seq, logger);
-  const probing = setInterval(() => void level.ask(), options.probeMs ?? PROBE_MS);
-  void level.ask();
-
   const at = (): number => served.current.store.position.seq;
+  const level = createLevel(at);
+  const probe = async (): Promise<void> => {
+    try {
+      const known = at();
+      const [streamId, tail] = await Promise.all([options.streamId(), level.ask(options.tail)]);
+      if (streamId !== served.streamId || tail < known) served.current.projector.recheck();
+    } catch (error) {
+      logger.debug({ err: error }, 'the end of the stream could not be asked');
+    }
+  };
+  const probing = setInterval(() => void probe(), options.probeMs ?? PROBE_MS);
+  void probe();
+
   const stateNow = (): ViewState => {
     const { projector } = served.current;
     if (projector.failing) return 'failed';
@@ -125,9 +134,8 @@ export async function openProjection<E extends Recorded>(
     caughtUpAt: () => level.caughtUpAt(),
     async catchUp(wait) {
       const time = performance.now();
-      const seq = await options.tail();
-      await waitFor(seq, wait);
-      level.reachedAll(time);
+      await waitFor(await level.ask(options.tail), wait);
+      level.wasLevel(time);
     },
     digest: () => digestFile(served.current.file),
     async close() {
@@ -138,43 +146,37 @@ export async function openProjection<E extends Recorded>(
   };
 }
 
-/** Keeps up when the rows were last level with the stream: exact, as the tail is asked first. */
-function probe(tail: () => Promise<number>, at: () => number, logger: Logger) {
+/** Knows when the rows were last level with the stream: exactly, as its end is asked for first. */
+function createLevel(at: () => number) {
   let streamSeq = 0;
   let caughtUpAt: number | undefined;
-  /** The stream ended at `seq` at time `time`; not all of it has been applied. */
+  /** The stream ended at `seq` at `time`; not all of it has been applied yet. */
   let ahead: { seq: number; time: number } | undefined;
-  let asking = false;
+  const wasLevel = (time: number): void => {
+    caughtUpAt = Math.max(caughtUpAt ?? 0, time);
+  };
   const reached = (seq: number): void => {
     if (ahead === undefined || ahead.seq > seq) return;
-    caughtUpAt = ahead.time;
+    wasLevel(ahead.time);
     ahead = undefined;
   };
   return {
     reached,
+    wasLevel,
     streamSeq: () => streamSeq,
     caughtUpAt: () => caughtUpAt,
-    reachedAll(time: number) {
-      caughtUpAt = Math.max(caughtUpAt ?? time, time);
-    },
     forget() {
       caughtUpAt = undefined;
       ahead = undefined;
     },
-    async ask() {
+    async ask(tail: () => Promise<number>): Promise<number> {
+      const time = performance.now();
+      const seq = await tail();
+      streamSeq = seq;
       // While an earlier end is not reached, a later one would only move the goal away.
-      if (asking) return;
-      asking = true;
-      try {
-        const time = performance.now();
-        streamSeq = await tail();
-        ahead ??= { seq: streamSeq, time };
-        reached(at());
-      } catch (error) {
-        logger.debug({ err: error }, 'the end of the stream could not be asked');
-      } finally {
-        asking = false;
-      }
+      ahead ??= { seq, time };
+      reached(at());
+      return seq;
     },
   };
 }

@@ -27,6 +27,8 @@ export type Projector = {
   readonly behind: boolean;
   /** Resolves once, when it has ended; nothing writes afterwards. */
   readonly ended: Promise<Ending>;
+  /** Looks again whether the stream is still the one it has read so far. */
+  recheck(): void;
   /** No further batch is written until `release`. */
   hold(): void;
   release(): void;
@@ -48,6 +50,10 @@ export type ProjectorOptions<E extends Recorded> = {
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 
+/** A new leader can know less for a moment: an end that is too early is asked for again. */
+const TAIL_TRIES = 4;
+const TAIL_RETRY_MS = 250;
+
 /** Thrown inside the loop to end it. */
 class OtherStream extends Error {}
 
@@ -58,19 +64,30 @@ export function startProjector<E extends Recorded>(options: ProjectorOptions<E>)
   let gate: PromiseWithResolvers<void> | undefined;
   const stopped = (): boolean => abort.signal.aborted;
 
-  const follow = async (): Promise<void> => {
+  let round = new AbortController();
+
+  const checkStream = async (): Promise<void> => {
     if ((await followed.streamId()) !== options.streamId) throw new OtherStream('made anew');
-    const tail = await followed.tail();
-    if (tail < store.position.seq) {
-      throw new OtherStream(`ends at ${tail}, was read up to ${store.position.seq}`);
+    for (let attempt = 1; !stopped(); attempt += 1) {
+      const tail = await followed.tail();
+      if (tail >= store.position.seq) return;
+      const known = `ends at ${tail}, was read up to ${store.position.seq}`;
+      if (attempt === TAIL_TRIES) throw new OtherStream(known);
+      await sleep(TAIL_RETRY_MS);
     }
+  };
+
+  const follow = async (): Promise<void> => {
+    round = new AbortController();
+    await checkStream();
+    const signal = AbortSignal.any([abort.signal, round.signal]);
     // The last event is read again: if it is another one now, the past has changed.
     const { eventSeq, seq } = store.position;
-    for await (const batch of followed.source(eventSeq > 0 ? eventSeq : seq + 1, abort.signal)) {
+    for await (const batch of followed.source(eventSeq > 0 ? eventSeq : seq + 1, signal)) {
       checkPast(batch, store.position);
       for (const part of cut(batch, store.position.seq, options.maxEvents)) {
         while (gate !== undefined) await gate.promise;
-        if (stopped()) return;
+        if (signal.aborted) return;
         store.commit(part);
         state.behind = part.pending > 0;
         options.onCommit();
@@ -79,9 +96,9 @@ export function startProjector<E extends Recorded>(options: ProjectorOptions<E>)
       }
       if (batch.pending === 0) state.behind = false;
       state.failing = false;
-      if (stopped()) return;
+      if (signal.aborted) return;
     }
-    if (!stopped()) throw new Error('the source ended');
+    if (!signal.aborted) throw new Error('the source ended');
   };
 
   const run = async (): Promise<Ending> => {
@@ -120,6 +137,7 @@ export function startProjector<E extends Recorded>(options: ProjectorOptions<E>)
       return state.behind;
     },
     ended: run(),
+    recheck: () => round.abort(),
     hold() {
       gate ??= Promise.withResolvers();
     },

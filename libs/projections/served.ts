@@ -53,6 +53,11 @@ export class ServedBuild<E extends Recorded> {
     return this.#current;
   }
 
+  /** The stream that the builds are of. */
+  get streamId(): string {
+    return this.#streamId;
+  }
+
   get rebuilding(): boolean {
     return this.#next !== undefined;
   }
