@@ -83,6 +83,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     const services = running.map(({ service }) => service);
     const nats = serveNats(broker, services, { logger });
     undo.push(() => nats.close());
+    await nats.ready;
     let http: HttpServer | undefined;
     if (options.http) {
       http = await serveHttp({

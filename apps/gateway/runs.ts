@@ -24,7 +24,7 @@ export async function readRun(context: RoleContext, runId: string, atLeast?: num
 
 type Summarised = {
   status: string;
-  order_ids: string[];
+  order_ids: readonly string[];
   reason?: unknown;
   ended_at: string | null;
 };

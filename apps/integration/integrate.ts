@@ -163,5 +163,5 @@ function withEscalation(
     reason: `integration failed at ${gate}: ${message}`.slice(0, 1_000),
     cause: `integration/${order.attempt}/${gate}`,
   });
-  return { ok: true, events: [...decision.events, ...raised] };
+  return raised.ok ? { ok: true, events: [...decision.events, ...raised.events] } : raised;
 }

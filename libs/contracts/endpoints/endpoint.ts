@@ -52,10 +52,13 @@ type Given<I extends z.ZodType, D extends z.ZodType> = Pick<
 > &
   Partial<Endpoint<I, D>>;
 
+/** What handlers are typed by, kept as literals. */
+type Marks = { rawInput?: true; live?: 'sse' };
+
 /** Fills in the defaults: POST needs `operate`, others `read`; 200; 1 MiB. */
-export function endpoint<I extends z.ZodType, D extends z.ZodType>(
-  given: Given<I, D>,
-): Endpoint<I, D> {
+export function endpoint<I extends z.ZodType, D extends z.ZodType, const M extends Marks>(
+  given: Given<I, D> & M,
+): Endpoint<I, D> & M {
   return {
     query: [],
     status: 200,
