@@ -1,11 +1,14 @@
 import { AppError, invalid } from './errors.ts';
 import { LIMITS } from './limits.ts';
 
+const HALF_PAIR = 'holds half of a surrogate pair';
 const HOSTILE_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
 
 /**
- * Refuses JSON values that are too deep, too many, or carry keys or numbers that cannot be kept.
- * @throws {INVALID_REQUEST} hostile key, unsafe integer, too deep · {PAYLOAD_TOO_LARGE} too many values
+ * Refuses JSON values that are too deep, too many, or carry keys, numbers or text that would not
+ * be kept as they are.
+ * @throws {INVALID_REQUEST} hostile key, number out of range, half a surrogate pair, too deep
+ * @throws {PAYLOAD_TOO_LARGE} too many values
  */
 export function checkJson(value: unknown, at: string): void {
   let nodes = 0;
@@ -18,9 +21,9 @@ export function checkJson(value: unknown, at: string): void {
         { field: at },
       );
     }
-    if (typeof node === 'number' && Number.isInteger(node) && !Number.isSafeInteger(node)) {
-      throw invalid(path, 'is an integer beyond 2^53; send it as a string');
-    }
+    if (typeof node === 'number') checkNumber(node, path);
+    // UTF-8 has no half surrogate pairs: it would be stored as another text.
+    if (typeof node === 'string' && !node.isWellFormed()) throw invalid(path, HALF_PAIR);
     if (typeof node !== 'object' || node === null) return;
     if (depth >= LIMITS.jsonDepth) throw invalid(at, `is nested deeper than ${LIMITS.jsonDepth}`);
     if (Array.isArray(node)) {
@@ -29,8 +32,17 @@ export function checkJson(value: unknown, at: string): void {
     }
     for (const key of Object.keys(node)) {
       if (HOSTILE_KEYS.has(key)) throw invalid(`${path}.${key}`, 'is not an allowed key');
+      if (!key.isWellFormed()) throw invalid(path, `has a key that ${HALF_PAIR}`);
       visit((node as Record<string, unknown>)[key], `${path}.${key}`, depth + 1);
     }
   };
   visit(value, at, 0);
+}
+
+function checkNumber(value: number, path: string): void {
+  // JSON.parse reads 1e400 as Infinity, which would be stored as null.
+  if (!Number.isFinite(value)) throw invalid(path, 'is a number beyond the range of a double');
+  if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    throw invalid(path, 'is an integer beyond 2^53; send it as a string');
+  }
 }
