@@ -1,0 +1,199 @@
+import { request as httpRequest } from 'node:http';
+import { headers as natsHeaders, type NatsConnection } from 'nats';
+import { expect } from 'vitest';
+
+/** How a check reaches the system. */
+export type Way = 'http' | 'nats';
+export const WAYS: readonly Way[] = ['http', 'nats'];
+
+type ErrorBody = { code: string; message: string; field?: string; details?: Data };
+// biome-ignore lint/suspicious/noExplicitAny: answers are judged key by key
+export type Data = Record<string, any>;
+
+/** What came back, as bytes on the wire and as the envelope in them. */
+export type Answer = {
+  status: number;
+  contentType: string;
+  text: string;
+  body: { ok: boolean; data: Data | null; error: ErrorBody | null };
+};
+
+/**
+ * Method and path of each endpoint, spelled out as the contract has them: these tests hold no list
+ * of ours. Over NATS the name is the end of the subject.
+ */
+export const ROUTES: Readonly<Record<string, string>> = {
+  'gateway.chat': 'POST /chat',
+  'gateway.run': 'GET /runs/{run_id}',
+  'gateway.order': 'GET /orders/{order_id}',
+  'gateway.runs': 'GET /runs',
+  'gateway.orders': 'GET /orders',
+  'gateway.events': 'GET /events',
+  'gateway.stream': 'GET /api/stream',
+  'gateway.health': 'GET /health',
+  'co.create-run': 'POST /runs',
+  'co.plan': 'POST /runs/{run_id}/plan',
+  'co.dispatch': 'POST /runs/{run_id}/dispatch',
+  'co.synthesize': 'POST /runs/{run_id}/synthesize',
+  'co.playbooks': 'GET /playbooks',
+  'co.health': 'GET /health',
+  'ledger.append': 'POST /events',
+  'ledger.append-batch': 'POST /events/batch',
+  'ledger.events': 'GET /events',
+  'ledger.event': 'GET /events/{event_id}',
+  'ledger.runs': 'GET /runs',
+  'ledger.run': 'GET /runs/{run_id}',
+  'ledger.orders': 'GET /orders',
+  'ledger.order': 'GET /orders/{order_id}',
+  'ledger.theaters': 'GET /theaters',
+  'ledger.theater': 'GET /theaters/{theater_id}',
+  'ledger.anomalies': 'GET /anomalies',
+  'ledger.views': 'GET /views',
+  'ledger.rebuild-views': 'POST /views/rebuild',
+  'ledger.stream': 'GET /api/stream',
+  'ledger.health': 'GET /health',
+  'vault.open-theater': 'POST /theaters',
+  'vault.create-worktree': 'POST /worktrees',
+  'vault.prepare-worktree': 'POST /worktrees/{order_id}/prepare',
+  'vault.worktree': 'GET /worktrees/{order_id}',
+  'vault.archive-worktree': 'POST /worktrees/{order_id}/archive',
+  'vault.remove-worktree': 'DELETE /worktrees/{order_id}',
+  'vault.read-file': 'GET /theaters/{theater_id}/file',
+  'vault.health': 'GET /health',
+  'worker.submit-job': 'POST /jobs',
+  'worker.health': 'GET /health',
+  'integration.integrate': 'POST /integrate',
+  'integration.health': 'GET /health',
+};
+
+const TIMEOUT_MS = 20_000;
+
+/** Sends one request over HTTP, its path untouched by any URL normalisation. */
+export function sendHttp(
+  base: string,
+  method: string,
+  path: string,
+  options: { body?: string | Uint8Array; headers?: Record<string, string> } = {},
+): Promise<Answer> {
+  const url = new URL(base);
+  return new Promise((resolve, reject) => {
+    const request = httpRequest(
+      {
+        host: url.hostname,
+        port: url.port,
+        method,
+        path: url.pathname.replace(/\/$/, '') + path,
+        headers: { ...options.headers },
+        timeout: TIMEOUT_MS,
+      },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('error', reject);
+        response.on('end', () => {
+          const text = Buffer.concat(chunks).toString('utf8');
+          const contentType = response.headers['content-type'] ?? '';
+          resolve({ status: response.statusCode ?? 0, contentType, text, body: parsed(text) });
+        });
+      },
+    );
+    request.on('timeout', () => request.destroy(new Error(`${method} ${path} timed out`)));
+    request.on('error', reject);
+    request.end(options.body);
+  });
+}
+
+/** Calls an endpoint over HTTP: path parameters, then query or body, are taken from `input`. */
+export async function callHttp(
+  base: string,
+  name: string,
+  input: unknown,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const [method = '', template = ''] = (ROUTES[name] ?? '').split(' ');
+  if (method === '') throw new Error(`no route for ${name}`);
+  const rest = Array.isArray(input) ? {} : { ...(input as Record<string, unknown>) };
+  const path = template.replace(/\{(\w+)\}/g, (_whole, key: string) => {
+    const value = String(rest[key]);
+    delete rest[key];
+    return encodeURIComponent(value);
+  });
+  if (method === 'POST') {
+    const body = JSON.stringify(Array.isArray(input) ? input : rest);
+    const type = { 'content-type': 'application/json' };
+    return fetchAnswer(base + path, { method, body, headers: { ...type, ...headers } });
+  }
+  const query = new URLSearchParams(
+    Object.entries(rest).map(([key, value]): [string, string] => [key, String(value)]),
+  ).toString();
+  return fetchAnswer(base + path + (query && `?${query}`), { method, headers });
+}
+
+async function fetchAnswer(url: string, init: RequestInit): Promise<Answer> {
+  const response = await fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  const text = await response.text();
+  const contentType = response.headers.get('content-type') ?? '';
+  return { status: response.status, contentType, text, body: parsed(text) };
+}
+
+/** Calls an endpoint over NATS: the message is the input, or these very bytes. */
+export async function callNats(
+  nc: NatsConnection,
+  name: string,
+  input: unknown,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const given = natsHeaders();
+  for (const [key, value] of Object.entries(headers)) given.set(key, value);
+  const isBytes = typeof input === 'string' || input instanceof Uint8Array;
+  const payload = isBytes ? input : JSON.stringify(input);
+  const message = await nc.request(`svc.v1.${name}`, payload, {
+    timeout: TIMEOUT_MS,
+    headers: given,
+  });
+  const text = message.string();
+  const status = Number(message.headers?.get('Ironclaw-Status'));
+  return { status, contentType: 'application/json', text, body: parsed(text) };
+}
+
+function parsed(text: string): Answer['body'] {
+  try {
+    return JSON.parse(text) as Answer['body'];
+  } catch {
+    return { ok: false, data: null, error: null };
+  }
+}
+
+/** Asserts `ok(x)` of the checks: 2xx and `{ok:true, data, error:null}`; gives the data. */
+export function ok(answer: Answer, status?: number): Data {
+  expect(answer.body, answer.text).toMatchObject({ ok: true, error: null });
+  expect(Object.keys(answer.body).sort()).toEqual(['data', 'error', 'ok']);
+  if (status === undefined) expect(Math.trunc(answer.status / 100)).toBe(2);
+  else expect(answer.status, answer.text).toBe(status);
+  expect(answer.contentType).toMatch(/^application\/json/);
+  return answer.body.data as Data;
+}
+
+/** Asserts `err`: 4xx or 5xx and `{ok:false, data:null, error:{code, message}}`; gives the error. */
+export function err(answer: Answer, code?: string, status?: number): ErrorBody {
+  const shown = answer.text.slice(0, 500);
+  expect(Object.keys(answer.body).sort(), shown).toEqual(['data', 'error', 'ok']);
+  expect(answer.body.ok, shown).toBe(false);
+  expect(answer.body.data).toBeNull();
+  const { error } = answer.body;
+  expect(error?.code, shown).toMatch(/^[A-Z][A-Z_]+$/);
+  expect(error?.message.trim(), shown).not.toBe('');
+  expect(answer.text, 'no stack trace').not.toMatch(/\bat \S+ \(|node_modules|<html/i);
+  expect(answer.contentType).toMatch(/^application\/json/);
+  if (code !== undefined) expect(error?.code, shown).toBe(code);
+  if (status !== undefined) expect(answer.status, shown).toBe(status);
+  expect(answer.status).toBeGreaterThanOrEqual(400);
+  return error as ErrorBody;
+}
+
+/** `err` that is the caller's fault: 4xx, never 5xx. */
+export function refused(answer: Answer, code?: string): ErrorBody {
+  const error = err(answer, code);
+  expect(answer.status, answer.text.slice(0, 500)).toBeLessThan(500);
+  return error;
+}
