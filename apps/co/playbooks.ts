@@ -190,7 +190,7 @@ export function fillPlaybook(
 
 /**
  * Where an input file of a run stands in a worktree: under `inputs/<run>/`, or under
- * `context/<run>/` where its name starts with `context/`. Runs share a mainline, so each has its own.
+ * `context/<run>/` where its name starts with `context/`: runs share a mainline, each has its own.
  */
 export function inputPath(runId: string, name: string): string {
   if (name.startsWith('context/')) return `context/${runId}/${name.slice('context/'.length)}`;

@@ -57,8 +57,8 @@ export type OpenAiOptions = {
 /**
  * A provider that speaks the OpenAI chat completions API, as io.intelligence does.
  *
- * Tries three times in all; retries what may pass (5xx, dropped connections, time-outs, answers that
- * cannot be read, short 429s) and nothing else. The key reaches no error, log line or answer.
+ * Tries three times in all; retries what may pass (5xx, dropped connections, time-outs, answers
+ * that cannot be read, short 429s) and nothing else. The key reaches no error, log or answer.
  */
 export function openAiProvider(options: OpenAiOptions): ModelProvider {
   const {

@@ -192,7 +192,7 @@ test('the key reaches no error and no log line, whole or in part', async () => {
     for (const status of [401, 500]) {
       await using context = await setUp({ kind: 'status', status, ...(message && { message }) });
       const error = await failure(context.provider.complete(request()));
-      const seen = `${error.message} ${error.stack} ${JSON.stringify(error)} ${context.lines.join('')}`;
+      const seen = [error.message, error.stack, JSON.stringify(error), ...context.lines].join(' ');
       expect(seen).toContain('[redacted]');
       for (let at = 0; at + 8 <= KEY.length; at += 1) {
         expect(seen).not.toContain(KEY.slice(at, at + 8));

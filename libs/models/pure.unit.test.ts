@@ -84,6 +84,14 @@ describe('splitSections', () => {
     },
   );
 
+  test('takes long runs of blanks and marks without slowing down', () => {
+    for (const unit of [' ', '*', '#', '-', '# ']) {
+      const startedMs = performance.now();
+      caught(() => splitSections(`# a${unit.repeat(500_000)}b\n${unit.repeat(500_000)}`, outputs));
+      expect(performance.now() - startedMs).toBeLessThan(2_000);
+    }
+  });
+
   test('fails with nothing but its own error on any text', () => {
     fc.assert(
       fc.property(

@@ -1,6 +1,8 @@
 import { AppError } from '#libs/contracts';
 import type { ModelOutput } from './port.ts';
 
+const MAX_TITLE_CHARS = 300;
+
 type Heading = { level: number; title: string; line: number };
 
 /**
@@ -44,7 +46,7 @@ function cut(
   return `${[lines[start.line], ...body].join('\n')}\n`;
 }
 
-/** Headings outside code fences: `# Title`, `Title:` in bold, with their level (bold counts as 6). */
+/** Headings outside code fences: `# Title`, or a title in bold, which counts as level 6. */
 function findHeadings(lines: readonly string[]): Heading[] {
   const found: Heading[] = [];
   let fenced = false;
@@ -66,6 +68,7 @@ function unwrapped(text: string): string {
 
 function titleOf(heading: string): string {
   return heading
+    .slice(0, MAX_TITLE_CHARS)
     .replace(/^[\s#*_]+|[\s#*_:]+$/g, '')
     .replace(/\s+/g, ' ')
     .toLowerCase();

@@ -1,4 +1,5 @@
 import type { ModelRequest } from '../port.ts';
+import { ASKED_COUNT, INSTRUCTION } from './cues.ts';
 import {
   type Commitment,
   findCommitments,
@@ -100,11 +101,7 @@ function sourcesOf(documents: Document[], objective: string): Document[] {
 
 /** What the objective is about, without the words of the instruction itself. */
 function queryOf(objective: string): string[] {
-  const instruction = new Set(
-    tokenize(
-      'summarize summarise summary bullets points short brief write give make list draft call transcript text input document report key main build create answer file notes find research verify check facts action items',
-    ),
-  );
+  const instruction = new Set(tokenize(INSTRUCTION));
   return [...new Set(tokenize(objective))].filter((token) => !instruction.has(token)).slice(0, 50);
 }
 
@@ -114,10 +111,7 @@ const COUNT_WORDS = 'zero one two three four five six seven eight nine ten eleve
 
 /** The number of points an objective asks for, as "into 5 bullets"; 1 to 30. */
 export function askedCount(objective: string): number | undefined {
-  const match =
-    /\b(\d{1,2}|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)[ -]+(?:[a-z-]+ ){0,2}(?:bullets?|bullet points?|points?|items?|sentences?|lines?|takeaways?|findings?|facts?)\b/i.exec(
-      objective,
-    );
+  const match = ASKED_COUNT.exec(objective);
   if (match?.[1] === undefined) return undefined;
   const word = COUNT_WORDS.indexOf(match[1].toLowerCase());
   const count = word >= 0 ? word : Number(match[1]);

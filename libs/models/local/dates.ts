@@ -8,32 +8,35 @@ const DAY_MS = 86_400_000;
 const WEEKDAY = `(?:${WEEKDAYS.join('|')})`;
 const MONTH = `(?:${MONTHS.join('|')}|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)`;
 const DAY = String.raw`\d{1,2}(?:st|nd|rd|th)?`;
+const MONTH_DAY = String.raw`${MONTH}\.? ${DAY}|${DAY} (?:of )?${MONTH}`;
+const WEEK_OF = `the (?:first|second|third|fourth|last) week of ${MONTH}`;
 const PART_OF_DAY = '(?: (?:morning|noon|afternoon|evening|night))?';
 const DATE = [
   String.raw`\d{4}-\d{2}-\d{2}`,
-  String.raw`(?:${WEEKDAY},? )?(?:the )?(?:${MONTH}\.? ${DAY}|${DAY} (?:of )?${MONTH})\b(?:,? \d{4})?`,
+  String.raw`(?:${WEEKDAY},? )?(?:the )?(?:${MONTH_DAY})\b(?:,? \d{4})?`,
   String.raw`(?:(?:next|this) )?${WEEKDAY}\b${PART_OF_DAY}`,
   'tomorrow(?: (?:morning|noon|afternoon|evening))?',
   'today|tonight|this (?:morning|afternoon|evening)|(?:the )?end of (?:the )?(?:day|business)|eod',
   '(?:the )?(?:end of (?:the |this )?(?:week|month|quarter|year)|end of next week)',
-  String.raw`(?:the )?(?:first|second|third|fourth|last) week of ${MONTH}`,
+  WEEK_OF,
   '(?:this|next) (?:week|month|quarter)',
   `(?:the )?end of ${MONTH}`,
   String.raw`the ${DAY}\b`,
 ].join('|');
-const SPAN = String.raw`(?:in|within) (?:\d{1,3}|an?|one|two|three|four|five|six) (?:hours?|days?|weeks?|months?)`;
+const AMOUNT = String.raw`(?:\d{1,3}|an?|one|two|three|four|five|six)`;
+const SPAN = `(?:in|within) ${AMOUNT} (?:hours?|days?|weeks?|months?)`;
+const BARE = [
+  'tomorrow|today|tonight',
+  '(?:this|next) (?:week|month|quarter|morning|afternoon|evening)',
+  `(?:next|this) ${WEEKDAY}`,
+  String.raw`\d{4}-\d{2}-\d{2}`,
+].join('|');
 
 /** Best first: a stated limit, then a day the thing happens on, then a bare mention. */
 const FORMS = [
   new RegExp(String.raw`\b(?:by|before|until|no later than|due(?: on)?) (?:${DATE})`, 'i'),
-  new RegExp(
-    String.raw`\b(?:(?:on|for|in) )?(?:${SPAN}|on (?:${DATE})|the (?:first|second|third|fourth|last) week of ${MONTH})`,
-    'i',
-  ),
-  new RegExp(
-    String.raw`(?<!\b(?:of|for|from|since|until|after|on|last) )\b(?:tomorrow|today|tonight|(?:this|next) (?:week|month|quarter|morning|afternoon|evening)|(?:next|this) ${WEEKDAY}|\d{4}-\d{2}-\d{2})`,
-    'i',
-  ),
+  new RegExp(String.raw`\b(?:(?:on|for|in) )?(?:${SPAN}|on (?:${DATE})|${WEEK_OF})`, 'i'),
+  new RegExp(String.raw`(?<!\b(?:of|for|from|since|until|after|on|last) )\b(?:${BARE})`, 'i'),
 ];
 
 /** When something is due: the words of the source, and the day where the call's date tells it. */

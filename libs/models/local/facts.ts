@@ -1,3 +1,15 @@
+import {
+  ACCEPTED,
+  BLOCKERS,
+  NOT_A_DEED,
+  NOT_NAMES,
+  NOTED,
+  PROMISE,
+  REQUEST,
+  RISKS,
+  SETTLED,
+  UNKNOWN,
+} from './cues.ts';
 import { type Due, findDue } from './dates.ts';
 import type { People } from './people.ts';
 import { likeness } from './rank.ts';
@@ -13,19 +25,6 @@ export type Commitment = {
   counterpart?: string;
   source: Sentence;
 };
-
-const PROMISE =
-  /\b(?:I|we)(?:['’]ll| will| am going to|['’]m going to|['’]re going to| are going to| commit to| promise to)\s+(?:also |then )?(.+)$/iu;
-/** Beginnings that announce no deed. */
-const NOT_A_DEED =
-  /^(?:be (?:honest|quick|brief|clear|glad|happy|in touch|fine|okay|late|there|back)|say|see|need|have to|want|hand|start (?:with|by)|go first|come (?:back )?to|get to|talk about|jump|try|hope|never|not|wait|assume|guess|admit|miss|know|leave it|pass)\b/i;
-const NOTED = /^(?:action(?: item)?|todo|to do|next steps?|follow[- ]?up|AI)\s*[:–-]\s*(.+)$/i;
-const REQUEST =
-  /^(?:please|(?:and |then |so )?(?:can|could|would|will) you)\s+(?:please )?(.+?)[.?!]*$/i;
-const ACCEPTED =
-  /^(?:yes|sure|will do|absolutely|of course|certainly|can do|yep|no problem|happy to|good point|I can do that|I['’]ll do that)\b/i;
-const NOT_NAMES =
-  /^(?:the|this|that|it|we|they|there|you|he|she|what|who|which|everyone|nobody|i|a|an)$/i;
 
 /** Finds commitments in order of the text, each deed once. */
 export function findCommitments(
@@ -96,7 +95,7 @@ function commitmentsIn(
 /** "Maria will send the contract", where Maria is known, or may be a name in plain notes. */
 function thirdPerson(clause: string, people: People, isTranscript: boolean) {
   const match =
-    /(?:^|[\s,])(\p{Lu}[\p{L}'’-]+(?: \p{Lu}[\p{L}'’-]+){0,2}) (?:will|is going to|has to|needs to) (.+)$/u.exec(
+    /(?:^|[\s,])(\p{Lu}[\p{L}'’-]+(?: \p{Lu}[\p{L}'’-]+){0,2}) (?:will|is going to) (.+)$/u.exec(
       clause,
     );
   if (match?.[1] === undefined || match[2] === undefined) return [];
@@ -167,28 +166,6 @@ function tidy(text: string): string {
   return trimmed.slice(0, 1).toUpperCase() + trimmed.slice(1);
 }
 
-const BLOCKERS: readonly [RegExp, number][] = [
-  [/\b(?:blocked|blocker|blocking|stuck|deal[- ]breaker|show[- ]?stopper)\b/i, 5],
-  [
-    /\b(?:waiting (?:on|for)|dependency|depends? on|(?:can ?not|can['’]t|unable to)\b.{1,80}\b(?:until|without))/i,
-    4,
-  ],
-  [/\bwithout\b.{1,80}\b(?:cannot|can['’]t|unable)\b/i, 4],
-];
-const RISKS: readonly [RegExp, number][] = [
-  [/\b(?:risks?|at risk|escalat\w+|churn|another vendor|competitor|not renew|cannot defend)\b/i, 4],
-  [
-    /\b(?:worried|concern(?:ed|s)?|penalt(?:y|ies)|outage|missed|not realistic|not in the budget|over budget|data loss|breach)\b/i,
-    3,
-  ],
-  [
-    /\b(?:fail(?:s|ed|ing|ure)?|delay(?:ed|s)?|slip(?:ped|s)?|late|duplicates?|not good enough|unhappy|timed? out|wrong)\b/i,
-    2,
-  ],
-];
-const SETTLED =
-  /\b(?:resolved|no longer|not a (?:risk|problem|blocker)|fixed|solved|as a fallback)\b/i;
-
 /** A sentence that names a risk or blocker; `weight` says how plainly. */
 export type Risk = { kind: 'blocker' | 'risk'; weight: number; source: Sentence };
 
@@ -211,7 +188,7 @@ export function findRisks(sentences: readonly Sentence[]): Risk[] {
   });
 }
 
-function weigh(text: string, cues: readonly [RegExp, number][]): number {
+function weigh(text: string, cues: typeof RISKS): number {
   return cues.reduce((total, [cue, weight]) => (cue.test(text) ? total + weight : total), 0);
 }
 
@@ -234,8 +211,6 @@ export function findOpenQuestions(sentences: readonly Sentence[]): Sentence[] {
     const answer = sentences
       .slice(index + 1, index + 3)
       .find((s) => s.speaker !== sentence.speaker);
-    return /\b(?:not sure|don['’]t know|do not know|have to (?:check|ask)|get back to you|need to check)\b/i.test(
-      answer?.text ?? '',
-    );
+    return UNKNOWN.test(answer?.text ?? '');
   });
 }

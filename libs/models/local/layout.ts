@@ -1,8 +1,6 @@
+import { OPENER } from './cues.ts';
 import type { Commitment } from './facts.ts';
 import type { Sentence } from './text.ts';
-
-const OPENER =
-  /^(?:(?:(?:yeah|yes|yep|no|okay|ok|well|right|um|uh|oh|great|sure|good|perfect|honestly|thanks|now|exactly)[,.!]|(?:and|but|so|then)(?:,| (?=\S+ \S+ \S+)))\s*)+/i;
 
 /** A sentence for display: without the words that only open it, first letter upper case. */
 export function display({ text }: Sentence): string {

@@ -44,7 +44,7 @@ describe('the demo call', () => {
       '| Marcus Webb | 2026-03-12 (by Thursday, March 12) | Send you the written root cause report',
       '| Tomás Lindqvist | 2026-03-18 (by next Wednesday) | Send me a sample file',
       '| Tomás Lindqvist | for the first week of April | Set up the meeting with the works council',
-      '| Dana Reyes |  | Show the price per vehicle and the price per depot separately | Grace Okafor',
+      '| Dana Reyes |  | Show the price per vehicle and the price per depot separately | Grace',
     ]) {
       expect(text).toContain(row);
     }
@@ -118,19 +118,34 @@ describe('on any text', () => {
   });
 });
 
-test('2 MB take seconds at most, not minutes', async () => {
-  const text = (callFiles[0]?.text ?? '').repeat(200).slice(0, 2_000_000);
-  const startedMs = performance.now();
-  await ask('call_summary', one(text));
-  await ask('draft', one('word '.repeat(400_000)));
-  await ask('draft', one('I will '.repeat(280_000)));
-  expect(performance.now() - startedMs).toBeLessThan(10_000);
+describe('2 MB take seconds at most, not minutes', () => {
+  const call = callFiles[0]?.text ?? '';
+  test.each([
+    ['a long call', call],
+    ['no sentence ends', 'word '],
+    ['promises', 'I will '],
+    ['names', 'Ab Cd '],
+    ['labels', 'Ab: cd\n'],
+    ['stops', '.'],
+    ['blanks', ' '],
+    ['marks', '> - | * # '],
+    ['brackets', '(['],
+    ['dashes', '-'],
+    ['digits', '1'],
+  ])('%s', async (_name, unit) => {
+    const text = `${unit.repeat(Math.ceil(2_000_000 / unit.length))}x`;
+    const startedMs = performance.now();
+    await ask('call_summary', one(text));
+    await ask('verify', [...one(text), { path: 'outputs/r/draft.md', text }]);
+    expect(performance.now() - startedMs).toBeLessThan(8_000);
+  });
 });
 
 test('verify keeps what the sources support and names what they do not', async () => {
   const source = 'The launch moved to May 4. The budget is 20,000 euros. Ana leads the team.';
   const draft =
-    '# Plan\n\n- The launch moved to May 4.\n- The budget is 90,000 euros.\n- Bob sold the company to Mars.\n';
+    '# Plan\n\n- The launch moved to May 4.\n- The budget is 90,000 euros.\n' +
+    '- Bob sold the company to Mars.\n';
   const { text } = await ask('verify', [
     ...one(source),
     { path: 'outputs/r/draft.md', text: draft },
@@ -145,7 +160,8 @@ test('verify keeps what the sources support and names what they do not', async (
 
 test('plain notes give action items without a transcript', async () => {
   const notes =
-    '# Weekly\n\n- Action: Maria to send the contract by Friday\n- TODO: book the room\n- The server will be slow.\n';
+    '# Weekly\n\n- Action: Maria to send the contract by Friday\n- Next step: book the room\n' +
+    '- The server will be slow.\n';
   const { text } = await ask('call_summary', one(notes));
   expect(text).toContain('| Maria | by Friday | Send the contract by Friday |');
   expect(text).toContain('| not named |  | Book the room |');

@@ -6,7 +6,7 @@ const MAX_NAMES = 200;
 
 const optionalText = z.union([z.string(), z.number()]).optional().catch(undefined);
 
-/** The parts of account notes that a summary uses; anything else, or otherwise typed, is ignored. */
+/** The parts of account notes that a summary uses; what is otherwise typed is ignored. */
 const accountNotes = z.object({
   account: z.object({ name: optionalText, health: optionalText }).optional().catch(undefined),
   contacts: z.array(z.object({ name: z.string() }).catch({ name: '' })).catch([]),

@@ -1,3 +1,4 @@
+import { SMALL_TALK } from './cues.ts';
 import type { Sentence } from './text.ts';
 
 /** The graph is built over this many sentences at most, so ranking stays linear in the text. */
@@ -94,14 +95,10 @@ function weightOf({ text, tokens, speaker }: Sentence, query: ReadonlySet<string
   if (/\b(because|cause|therefore|decided|agreed|result|important|must|in short)\b/i.test(text)) {
     weight *= 1.2;
   }
-  // Talk about the meeting itself, and wishes between people.
   if (speaker !== undefined && SMALL_TALK.test(text)) weight *= 0.15;
   const asked = tokens.filter((token) => query.has(token)).length;
   return weight * (1 + 0.5 * Math.min(asked, 4));
 }
-
-const SMALL_TALK =
-  /\b(weekend|hello|goodbye|bye|thank you|thanks|sorry|hear me|my screen|the agenda|nice to|hope|wonderful|weather|holiday|repeat|over to you|walk us through|anything else|good morning)\b/i;
 
 /** One TF-IDF vector of length 1 per sentence. */
 function vectorsOf(sentences: readonly Sentence[]): Vector[] {

@@ -2,8 +2,8 @@ import type { ModelFile } from '../port.ts';
 import { tokenize } from './tokens.ts';
 
 /**
- * One sentence with where it stands. `text` is a piece of the source, whitespace collapsed; `tokens`
- * is empty where it holds stop words alone, as in "Yes, I can do that."
+ * One sentence with where it stands. `text` is a piece of the source, whitespace collapsed;
+ * `tokens` is empty where it holds stop words alone, as in "Yes, I can do that."
  */
 export type Sentence = {
   text: string;
@@ -86,9 +86,12 @@ function readDocument(path: string, text: string, firstOrder: number): Document 
 }
 
 const TIME = String.raw`[[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?[\])]?`;
-const NAME = String.raw`\p{Lu}[\p{L}\p{N}.'’-]*(?: (?:(?:de|van|der|von|da|di|el|al) )?[\p{Lu}\p{N}][\p{L}\p{N}.'’-]*){0,3}`;
+const NAME_PART = String.raw`[\p{L}\p{N}.'’-]*`;
+const PARTICLE = '(?:(?:de|van|der|von|da|di|el|al) )?';
+const NAME = String.raw`\p{Lu}${NAME_PART}(?: ${PARTICLE}[\p{Lu}\p{N}]${NAME_PART}){0,3}`;
+const ROLE = String.raw`(?:\s*\([^()]{1,60}\))?`;
 const TURN = new RegExp(
-  String.raw`^\s*(?:(${TIME})\s+)?(?:[-–]\s+)?\**(${NAME})(?:\s*\([^()]{1,60}\))?\**(?:\s+(${TIME}))?\s*:\**(?:\s+|$)`,
+  String.raw`^\s*(?:(${TIME})\s+)?(?:[-–]\s+)?\**(${NAME})${ROLE}\**(?:\s+(${TIME}))?\s*:\**(?:\s+|$)`,
   'u',
 );
 /** A speaker on a line of its own, as some meeting tools write it; the text follows below. */
@@ -137,7 +140,7 @@ function readTranscript(lines: readonly string[], speakers: ReadonlySet<string>)
       current = { text: rest, line: index + 1, speaker, turn: blocks.length };
       if (time !== undefined) current.time = time;
       blocks.push(current);
-    } else if (/^\s*(\d+|.*-->.*|WEBVTT.*)?\s*$/.test(line)) {
+    } else if (/^(?:\d{1,9}|WEBVTT.*)?$/.test(line.trim()) || line.includes('-->')) {
       // Blank lines, cue numbers and cue times of subtitle files.
     } else if (/^\s*#{1,6}\s/.test(line)) {
       title ??= line.replace(/^[\s#]+/, '').trim();
@@ -204,15 +207,21 @@ function jsonStrings(text: string): string[] {
   return found;
 }
 
-const ABBREVIATION =
-  /(?:^|[\s(])(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|approx|no|nr|inc|ltd|co|corp|jr|sr|u\.s|a\.m|p\.m|\p{Lu})\.$/iu;
+const SHORT_FORMS = [
+  'mr|mrs|ms|dr|prof|st|jr|sr|vs|etc|approx|no|nr|inc|ltd|co|corp',
+  String.raw`e\.g|i\.e|u\.s|a\.m|p\.m|\p{Lu}`,
+].join('|');
+const ABBREVIATION = new RegExp(String.raw`(?:^|[\s(])(?:${SHORT_FORMS})\.$`, 'iu');
+
+/** Runs are bounded, so that a text of nothing but stops costs no more than others. */
+const SENTENCE_END = /[.!?…]{1,5}["'”’)\]*_]{0,5}(?= )|[。！？]+/g;
 
 /** Cuts at sentence ends, not after abbreviations; over-long pieces are cut between words. */
 export function splitSentences(block: string): string[] {
   const text = block.replace(/\s+/g, ' ').trim();
   const pieces: string[] = [];
   let start = 0;
-  for (const match of text.matchAll(/[.!?…]+["'”’)\]*_]*(?= )|[。！？]+/g)) {
+  for (const match of text.matchAll(SENTENCE_END)) {
     const end = match.index + match[0].length;
     const before = text.slice(Math.max(start, end - 12), end);
     if (match[0] === '.' && ABBREVIATION.test(before)) continue;

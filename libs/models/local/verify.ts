@@ -6,6 +6,7 @@ import { numbersIn, tokenize } from './tokens.ts';
 const SUPPORTED = 0.6;
 const MAX_POSTINGS = 200;
 const MAX_STATEMENTS = 2_000;
+const MAX_STATEMENT_CHARS = 2_000;
 const MAX_LISTED = 100;
 
 /** One statement of the draft and what the sources say to it. */
@@ -26,18 +27,19 @@ export type Check = {
 export function verify(request: Pick<ModelRequest, 'files'>): string {
   const { draft, sources } = chooseDraft(request.files);
   if (draft === undefined) {
-    return '# Final Answer\n\nThere is no draft to check.\n\n# Verification\n\nNothing was checked.\n';
+    return answer('There is no draft to check.', 'Nothing was checked.');
   }
   const index = indexOf(readDocuments(sources).flatMap(({ sentences }) => sentences));
   const checks: Check[] = [];
   const kept: string[] = [];
   for (const line of draft.text.split(/\r?\n/)) {
-    if (!isStatement(line) || checks.length >= MAX_STATEMENTS) {
+    const text = line.trim().slice(0, MAX_STATEMENT_CHARS);
+    if (!isStatement(text) || checks.length >= MAX_STATEMENTS) {
       // Headings go one level down, as the answer has its own.
       kept.push(line.replace(/^(#{1,5})(?=\s)/, '$1#'));
       continue;
     }
-    const check = checkLine(line, index);
+    const check = checkLine(text, index);
     checks.push(check);
     if (check.supported) kept.push(line);
   }
@@ -45,7 +47,11 @@ export function verify(request: Pick<ModelRequest, 'files'>): string {
     .join('\n')
     .replace(/\n{3,}/g, '\n\n')
     .trim();
-  return `# Final Answer\n\n${body}\n\n# Verification\n\n${report(draft.path, checks)}\n`;
+  return answer(body, report(draft.path, checks));
+}
+
+function answer(final: string, checks: string): string {
+  return `# Final Answer\n\n${final}\n\n# Verification\n\n${checks}\n`;
 }
 
 /** The draft is the newest-looking output; the run's inputs are the sources, else all the rest. */
@@ -59,7 +65,7 @@ function chooseDraft(files: readonly ModelFile[]) {
 }
 
 function isStatement(line: string): boolean {
-  const isLayout = /^\s*(?:#|\|?\s*:?-{3,}|\|\s*#|```)/.test(line);
+  const isLayout = /^(?:#|\|? ?:?-{3,}|\| ?#|```)/.test(line);
   return !isLayout && tokenize(line).length > 0;
 }
 
@@ -130,9 +136,8 @@ function candidates(tokens: readonly string[], { postings }: Index): Set<number>
 
 function report(path: string, checks: readonly Check[]): string {
   const failed = checks.filter(({ supported }) => !supported);
-  const lines = [
-    `${checks.length - failed.length} of ${checks.length} statements of ${path} are supported by the sources.`,
-  ];
+  const held = checks.length - failed.length;
+  const lines = [`${held} of ${checks.length} statements of ${path} are supported by the sources.`];
   const supported = checks.filter((check) => check.supported && check.source !== undefined);
   lines.push(...listed('Left out, not supported:', failed), ...listed('Supported:', supported));
   return lines.join('\n');
