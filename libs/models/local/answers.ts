@@ -17,7 +17,7 @@ import {
   quote,
   sections,
 } from './layout.ts';
-import { type AccountNotes, callDate, People, readAccount } from './people.ts';
+import { type AccountNotes, callAccount, callDate, People, readAccount } from './people.ts';
 import { pickDiverse, type Ranked, rankSentences } from './rank.ts';
 import { type Document, readDocuments, type Sentence } from './text.ts';
 import { tokenize } from './tokens.ts';
@@ -207,10 +207,10 @@ export function callSummary(request: Asked): string {
 
 function headline({ documents, account, today, sentences }: Material): string {
   const speakers = [...new Set(sentences.flatMap(({ speaker }) => speaker ?? []))];
-  const who = account?.account?.name;
+  const who =
+    account?.account?.name ?? documents.map(callAccount).find((name) => name !== undefined);
   if (speakers.length === 0 && who === undefined) return '';
-  const subject = who ?? documents.find(({ title }) => title !== undefined)?.title;
-  const parts = [`Call${subject === undefined ? '' : ` with ${subject}`}`];
+  const parts = [who === undefined ? 'Call' : `Call with ${who}`];
   if (today !== undefined) parts.push(` on ${today}`);
   if (speakers.length > 0) parts.push(` between ${speakers.slice(0, 12).join(', ')}`);
   const facts: string[] = [];

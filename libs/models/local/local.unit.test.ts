@@ -52,6 +52,11 @@ describe('the demo call', () => {
     expect(new Set(bulletsOf(text)).size).toBe(bulletsOf(text).length);
   });
 
+  test('without account notes the call itself tells whom it was with', async () => {
+    const { text } = await ask('call_summary', callFiles.slice(0, 1));
+    expect(text).toContain('Call with Meridian Freight on 2026-03-10 between Dana Reyes, Priya');
+  });
+
   test.each([
     ['Summarize the input into 5 bullets', 5],
     ['three key points, please', 3],

@@ -75,3 +75,12 @@ export function callDate(document: Document): string | undefined {
   const day = /\b(\d{4}-\d{2}-\d{2})\b/.exec(head)?.[1];
   return day !== undefined && Number.isFinite(Date.parse(day)) ? day : undefined;
 }
+
+/** Whom a call was with, where its preamble says so. */
+export function callAccount(document: Document): string | undefined {
+  for (const line of document.preamble.slice(0, 30)) {
+    const name = /^[*\s]*(?:account|customer|client)[*\s]*:[*\s]*(\S.{0,80})$/i.exec(line)?.[1];
+    if (name !== undefined) return name.trim();
+  }
+  return undefined;
+}
