@@ -1,6 +1,7 @@
 import { AppError, invalid } from '#libs/contracts';
 import {
   type Author,
+  type Commit,
   isAncestorSha,
   loadCommit,
   mergeBases,
@@ -88,15 +89,13 @@ async function findEarlier(
   // A commit that is neither the branch's nor known must not break the walk.
   if (sha !== tip && !(await findObject(gitDir, sha))) return undefined;
   if (!(await isAncestorSha(gitDir, sha, mainline))) return undefined;
-  for (let at: string | undefined = mainline; at !== undefined && at !== sha; ) {
-    const { parents }: { parents: string[] } = await loadCommit(gitDir, at);
+  let at: string | undefined = mainline;
+  while (at !== undefined && at !== sha) {
+    const { parents }: Commit = await loadCommit(gitDir, at);
     if (parents.slice(1).includes(sha)) return at;
-    // Further back than the merge there is nothing to find.
-    const [first] = parents;
-    if (first === undefined || !(await isAncestorSha(gitDir, sha, first))) return sha;
-    at = first;
+    at = parents[0];
   }
-  return sha;
+  return sha; // it came with another branch, or is the mainline's own
 }
 
 async function mergeTree(input: IntegrateInput, ours: string, theirs: string): Promise<string> {

@@ -29,17 +29,20 @@ export function fsck(repoPath: string): void {
   if (report !== '') throw new Error(`fsck: ${report}`);
 }
 
-export type Scratch = Disposable & { root: string; theater: () => Promise<OpenedTheater> };
+export type Scratch = Disposable & {
+  root: string;
+  theater: (id?: string) => Promise<OpenedTheater>;
+};
 
 /** A folder of its own for one test, with a way to open our kind of theater in it. */
 export function scratch(): Scratch {
   const root = realpathSync(mkdtempSync(join(tmpdir(), 'ironclaw-worktrees-')));
   return {
     root,
-    theater: () =>
+    theater: (theaterId = 'demo') =>
       openTheater({
-        theaterId: 'demo',
-        repoPath: join(root, 'theaters', 'demo', 'repo'),
+        theaterId,
+        repoPath: join(root, 'theaters', theaterId, 'repo'),
         author,
         timestampSec: at,
       }),

@@ -1,13 +1,4 @@
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, lstatSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { join, normalize, resolve } from 'node:path';
 import { AppError, invalid } from '#libs/contracts';
 import { makeFile, writeTreeFiles } from './checkout.ts';
@@ -67,11 +58,11 @@ export async function createWorktree(input: {
   const worktreePath = worktreePathOf(theater, orderId);
   mainlineSha(theater);
   return withLock(theater.gitDir, orderLock(orderId), async (hold) => {
-    const existing = findComplete(theater, orderId, input.branch);
+    const existing = findComplete(hold, theater, orderId, input.branch);
     if (existing) return { worktreePath, ...existing, created: false };
     clearRemains(theater, orderId);
     const baseSha = await startBranch(hold, theater, orderId, branch, input.base);
-    await build(theater, orderId, branch, baseSha);
+    await build(hold, theater, orderId, branch, baseSha);
     return { worktreePath, branch, baseSha, created: true };
   });
 }
@@ -205,6 +196,7 @@ export function removalMark(adminPath: string): string {
 }
 
 function findComplete(
+  hold: Hold,
   theater: Theater,
   orderId: string,
   wantedBranch: string | undefined,
@@ -220,7 +212,7 @@ function findComplete(
     !existsSync(removalMark(adminPath));
   if (!complete) return undefined;
   const link = join(worktreePath, '.git');
-  if (!existsSync(link)) writeFileSync(link, `gitdir: ${adminPath}\n`);
+  if (!existsSync(link)) hold.write(link, `gitdir: ${adminPath}\n`);
   const { branch } = requireWorktree(theater, orderId);
   if (wantedBranch !== undefined && wantedBranch !== branch) {
     throw conflict(orderId, 'branch', { branch, wantedBranch });
@@ -288,23 +280,26 @@ export async function keepReachable(
   if (findRef(gitDir, ref) === undefined) await moveRef(hold, gitDir, ref, sha, undefined);
 }
 
-async function build(theater: Theater, orderId: string, branch: string, baseSha: string) {
+async function build(
+  hold: Hold,
+  theater: Theater,
+  orderId: string,
+  branch: string,
+  baseSha: string,
+): Promise<void> {
   const { gitDir } = theater;
   const worktreePath = worktreePathOf(theater, orderId);
   const adminPath = adminPathOf(gitDir, orderId);
-  mkdirSync(adminPath, { recursive: true });
-  writeFileSync(join(adminPath, 'commondir'), '../..\n');
-  writeFileSync(join(adminPath, 'HEAD'), `ref: ${branchRef(branch)}\n`);
-  writeFileSync(join(adminPath, 'gitdir'), `${join(worktreePath, '.git')}\n`);
-  mkdirSync(worktreePath, { recursive: true });
+  hold.write(join(adminPath, 'gitdir'), `${join(worktreePath, '.git')}\n`);
+  hold.write(join(adminPath, 'commondir'), '../..\n');
+  hold.write(join(adminPath, 'HEAD'), `ref: ${branchRef(branch)}\n`);
+  hold.write(join(worktreePath, '.git'), `gitdir: ${adminPath}\n`);
   const { tree } = await loadCommit(gitDir, baseSha);
   const files = await listTreeFiles(gitDir, tree, WORKTREE_LIMITS.files);
   const entries = await writeTreeFiles(gitDir, worktreePath, files, (file, full, bytes) =>
     makeFile(full, file.mode, bytes),
   );
-  writeFileSync(join(worktreePath, '.git'), `gitdir: ${adminPath}\n`);
-  writeFileSync(join(adminPath, 'index.new'), formatIndex(entries));
-  renameSync(join(adminPath, 'index.new'), join(adminPath, 'index'));
+  hold.write(join(adminPath, 'index'), formatIndex(entries));
 }
 
 function conflict(orderId: string, field: string, details: Record<string, unknown>): AppError {
