@@ -127,7 +127,8 @@ function createPull(options: QueueOptions): (theater: string) => Promise<Deliver
       const message = await broker.nc.request(
         `$JS.API.CONSUMER.MSG.NEXT.${JOBS_STREAM}.${name}`,
         JSON.stringify({ batch: 1, no_wait: true }),
-        { timeout: PULL_TIMEOUT_MS },
+        // A job comes under its own subject, by which the shared inbox would not know it.
+        { timeout: PULL_TIMEOUT_MS, noMux: true },
       );
       const delivery = toDelivery(broker, message);
       // 404: nothing waits. Anything else may mean that the consumer is gone.
