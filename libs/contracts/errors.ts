@@ -98,6 +98,24 @@ export const ERRORS = {
     message: 'There is no event {id}',
     fix: 'Search with GET /events.',
   },
+  ESCALATION_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no escalation {id}',
+    fix: 'List them with GET /escalations.',
+  },
+  DEAD_LETTER_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no dead letter {seq}',
+    fix: 'List them with GET /dead-letters.',
+  },
+  POLICY_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no policy version {version}',
+    fix: 'List the versions with GET /policy/{theater_id}/history.',
+  },
   ARTIFACT_NOT_FOUND: {
     status: 404,
     retry: 'never',
@@ -133,6 +151,24 @@ export const ERRORS = {
     retry: 'never',
     message: 'Run {id} is {status}, no longer OPEN',
     fix: 'Start a new run.',
+  },
+  PLAN_REFUSED: {
+    status: 409,
+    retry: 'never',
+    message: 'The plan is refused: {reason}',
+    fix: 'Plan with known profiles, no circles, and within the caps.',
+  },
+  PAUSED: {
+    status: 409,
+    retry: 'backoff',
+    message: '{what} is paused',
+    fix: 'Resume it first.',
+  },
+  BUDGET_EXCEEDED: {
+    status: 409,
+    retry: 'never',
+    message: 'The cost budget of {scope} is used up: {spent} of {limit} micro-USD',
+    fix: 'Raise the budget in the configuration, or start a new run.',
   },
   PLAN_MISSING: {
     status: 409,

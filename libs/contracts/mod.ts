@@ -81,3 +81,4 @@ export {
   ROLES,
   type Scope,
 } from './endpoints/endpoint.ts';
+export { type PolicyDocument, policyCell, policyDocument } from './endpoints/learning.ts';

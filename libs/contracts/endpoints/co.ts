@@ -2,10 +2,20 @@ import { z } from 'zod';
 import { id } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import { inputRef } from '../shapes.ts';
-import { healthOf, runStatus } from './common.ts';
+import { healthOf, orderStatus, runStatus } from './common.ts';
 import { endpoint } from './endpoint.ts';
 
 const role = 'co';
+const reason = z.string().max(2_000).optional();
+const person = z.string().min(1).max(256);
+/** Exactly one of run, theater and class; a class may be narrowed to one theater. */
+const pauseTarget = {
+  run_id: id.optional(),
+  theater_id: id.optional(),
+  class: id.optional(),
+  reason,
+  by: person.optional(),
+};
 const runOnly = z.strictObject({ run_id: id });
 
 export const CO = {
@@ -88,6 +98,95 @@ export const CO = {
         z.looseObject({ name: z.string(), version: z.int(), description: z.string() }),
       ),
     }),
+  }),
+  cancelRun: endpoint({
+    role,
+    name: 'cancel-run',
+    method: 'POST',
+    path: '/runs/{run_id}/cancel',
+    summary: 'End a run and all its live orders; units at work are stopped',
+    input: z.strictObject({ run_id: id, reason }),
+    data: z.looseObject({ run_id: id, status: runStatus, cancelled_orders: z.array(id) }),
+    errors: ['RUN_NOT_FOUND', 'RUN_NOT_OPEN'],
+  }),
+  cancelOrder: endpoint({
+    role,
+    name: 'cancel-order',
+    method: 'POST',
+    path: '/orders/{order_id}/cancel',
+    summary: 'End one order; its unit is stopped',
+    input: z.strictObject({ order_id: id, reason }),
+    data: z.looseObject({ order_id: id, status: orderStatus }),
+    errors: ['ORDER_NOT_FOUND', 'ILLEGAL_TRANSITION'],
+  }),
+  pause: endpoint({
+    role,
+    name: 'pause',
+    method: 'POST',
+    path: '/pause',
+    summary: 'Hold back a run, a theater or a worker class; what is at work may finish',
+    input: z.strictObject(pauseTarget),
+    data: z.looseObject({ paused: z.boolean() }),
+    errors: ['RUN_NOT_FOUND', 'RUN_NOT_OPEN', 'THEATER_NOT_FOUND'],
+  }),
+  resume: endpoint({
+    role,
+    name: 'resume',
+    method: 'POST',
+    path: '/resume',
+    summary: 'Let a paused run, theater or worker class go on',
+    input: z.strictObject(pauseTarget),
+    data: z.looseObject({ paused: z.boolean() }),
+    errors: ['RUN_NOT_FOUND', 'RUN_NOT_OPEN', 'THEATER_NOT_FOUND'],
+  }),
+  feedback: endpoint({
+    role,
+    name: 'feedback',
+    method: 'POST',
+    path: '/runs/{run_id}/feedback',
+    summary: 'Tell how good a result was; learning counts it',
+    input: z.strictObject({
+      run_id: id,
+      verdict: z.enum(['good', 'bad', 'corrected']),
+      order_id: id.optional(),
+      user_id: z.string().max(256).optional(),
+      note: reason,
+      /** The text as it should have been; kept as an object. */
+      correction: z.string().max(100_000).optional(),
+    }),
+    data: z.looseObject({ run_id: id, event_id: id }),
+    status: 201,
+    errors: ['RUN_NOT_FOUND', 'ORDER_NOT_FOUND'],
+  }),
+  ackEscalation: endpoint({
+    role,
+    name: 'ack-escalation',
+    method: 'POST',
+    path: '/escalations/{escalation_id}/ack',
+    summary: 'Say that a person has seen it',
+    input: z.strictObject({ escalation_id: id, by: person, note: reason }),
+    data: z.looseObject({ escalation_id: id, acked: z.boolean() }),
+    errors: ['ESCALATION_NOT_FOUND'],
+  }),
+  approve: endpoint({
+    role,
+    name: 'approve',
+    method: 'POST',
+    path: '/escalations/{escalation_id}/approve',
+    summary: 'Decide that what waits for this may go on',
+    input: z.strictObject({ escalation_id: id, by: person, note: reason }),
+    data: z.looseObject({ escalation_id: id, decision: z.string() }),
+    errors: ['ESCALATION_NOT_FOUND', 'ILLEGAL_TRANSITION'],
+  }),
+  deny: endpoint({
+    role,
+    name: 'deny',
+    method: 'POST',
+    path: '/escalations/{escalation_id}/deny',
+    summary: 'Decide that what waits for this must end; a note says why',
+    input: z.strictObject({ escalation_id: id, by: person, note: z.string().min(1).max(2_000) }),
+    data: z.looseObject({ escalation_id: id, decision: z.string() }),
+    errors: ['ESCALATION_NOT_FOUND', 'ILLEGAL_TRANSITION'],
   }),
   health: healthOf(role),
 } as const;

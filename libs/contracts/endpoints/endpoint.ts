@@ -3,7 +3,18 @@ import type { ErrorCode } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 
 /** The roles a process can play; each has its endpoints, reactors and projections. */
-export const ROLES = ['gateway', 'ledger', 'co', 'vault', 'worker', 'integration'] as const;
+export const ROLES = [
+  'gateway',
+  'ledger',
+  'co',
+  'vault',
+  'worker',
+  'integration',
+  'observer',
+  'duty-officer',
+  'sentinel',
+  'learning',
+] as const;
 export type Role = (typeof ROLES)[number];
 
 /** What a token must allow. `public` needs none. */

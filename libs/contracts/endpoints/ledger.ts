@@ -5,6 +5,7 @@ import { LIMITS } from '../limits.ts';
 import {
   asOf,
   atLeast,
+  cursor,
   healthOf,
   orderStatus,
   orderView,
@@ -82,6 +83,38 @@ export const reads = {
     data: storedEvent,
   },
 } as const;
+
+const escalationFilter = {
+  theater_id: id.optional(),
+  run_id: id.optional(),
+  /** `open`: neither acknowledged nor decided. */
+  state: z.enum(['open', 'acked', 'decided']).optional(),
+  ...page,
+};
+export const escalationView = z.looseObject({
+  escalation_id: id,
+  seq: z.int(),
+  theater_id: id.nullable(),
+  run_id: id.nullable(),
+  order_id: id.nullable(),
+  severity: z.string(),
+  route: z.string(),
+  reason: z.string(),
+  raised_at: timestamp,
+  acked_at: timestamp.nullable(),
+  decision_by: timestamp.nullable(),
+  decision: z.enum(['approve', 'deny', 'timeout']).nullable(),
+});
+const deadFilter = { channel: z.string().max(128).optional(), limit: page.limit, cursor };
+const deadSeq = { seq: z.coerce.number().int().min(1) };
+const deadLetter = z.looseObject({
+  seq: z.int(),
+  channel: z.string(),
+  code: z.string(),
+  reason: z.string(),
+  at: timestamp,
+  bytes: z.int(),
+});
 
 const viewStatus = z.object({
   name: z.string(),
@@ -261,6 +294,79 @@ export const LEDGER = {
     summary: 'Events as they land (server-sent events; resumes from Last-Event-ID)',
     ...reads.stream,
     live: 'sse',
+  }),
+  stats: endpoint({
+    role,
+    name: 'stats',
+    method: 'GET',
+    path: '/stats',
+    summary: 'How many runs and orders stand at each status',
+    input: z.strictObject({ theater_id: id.optional(), at_least: atLeast }),
+    query: ['theater_id', 'at_least'],
+    data: z.looseObject({
+      runs: z.record(z.string(), z.int()),
+      orders: z.record(z.string(), z.int()),
+      ...asOf,
+    }),
+    errors: ['VIEW_BEHIND'],
+  }),
+  escalations: endpoint({
+    role,
+    name: 'escalations',
+    method: 'GET',
+    path: '/escalations',
+    summary: 'Escalations, newest first',
+    input: z.strictObject(escalationFilter),
+    query: Object.keys(escalationFilter),
+    data: z.object({
+      escalations: z.array(escalationView),
+      next_cursor: z.string().nullable(),
+      ...asOf,
+    }),
+    errors: ['VIEW_BEHIND'],
+  }),
+  deadLetters: endpoint({
+    role,
+    name: 'dead-letters',
+    method: 'GET',
+    path: '/dead-letters',
+    summary: 'What could not be handled, newest first; payloads are left out',
+    input: z.strictObject(deadFilter),
+    query: Object.keys(deadFilter),
+    data: z.object({ dead_letters: z.array(deadLetter), next_cursor: z.string().nullable() }),
+  }),
+  deadLetter: endpoint({
+    role,
+    name: 'dead-letter',
+    method: 'GET',
+    path: '/dead-letters/{seq}',
+    summary: 'One dead letter with its payload',
+    input: z.strictObject(deadSeq),
+    data: z.looseObject({ ...deadLetter.shape, payload: z.string() }),
+    errors: ['DEAD_LETTER_NOT_FOUND'],
+    scope: 'admin',
+  }),
+  redrive: endpoint({
+    role,
+    name: 'redrive',
+    method: 'POST',
+    path: '/dead-letters/{seq}/redrive',
+    summary: 'Send a dead letter again to where it came from',
+    input: z.strictObject(deadSeq),
+    data: z.looseObject({ redriven: z.boolean(), subject: z.string() }),
+    errors: ['DEAD_LETTER_NOT_FOUND', 'ILLEGAL_TRANSITION'],
+    scope: 'admin',
+  }),
+  discard: endpoint({
+    role,
+    name: 'discard',
+    method: 'DELETE',
+    path: '/dead-letters/{seq}',
+    summary: 'Give a dead letter up',
+    input: z.strictObject(deadSeq),
+    data: z.looseObject({ discarded: z.boolean() }),
+    errors: ['DEAD_LETTER_NOT_FOUND'],
+    scope: 'admin',
   }),
   health: healthOf(role),
 } as const;

@@ -1,8 +1,10 @@
 import { CO } from './co.ts';
 import type { Endpoint } from './endpoint.ts';
 import { GATEWAY } from './gateway.ts';
+import { LEARNING } from './learning.ts';
 import { LEDGER } from './ledger.ts';
 import { VAULT } from './vault.ts';
+import { DUTY_OFFICER, OBSERVER, SENTINEL } from './watch.ts';
 import { INTEGRATION, WORKER } from './work.ts';
 
 /** The one endpoint list: routes, NATS subjects, OpenAPI and the client are derived from it. */
@@ -13,6 +15,10 @@ export const API = {
   vault: VAULT,
   worker: WORKER,
   integration: INTEGRATION,
+  observer: OBSERVER,
+  dutyOfficer: DUTY_OFFICER,
+  sentinel: SENTINEL,
+  learning: LEARNING,
 } as const;
 
 export const ENDPOINTS: readonly Endpoint[] = Object.values(API).flatMap((role) =>

@@ -82,6 +82,16 @@ export const VAULT = {
     data: z.looseObject({ archive_path: path, bytes: z.int() }),
     errors: ['WORKTREE_NOT_FOUND'],
   }),
+  quarantineWorktree: endpoint({
+    role,
+    name: 'quarantine-worktree',
+    method: 'POST',
+    path: '/worktrees/{order_id}/quarantine',
+    summary: 'Keep a worktree as it is for inspection; it is not used again',
+    input: z.strictObject({ order_id: id, reason: z.string().min(1).max(2_000) }),
+    data: z.looseObject({ quarantined: z.boolean(), worktree_path: path }),
+    errors: ['WORKTREE_NOT_FOUND'],
+  }),
   removeWorktree: endpoint({
     role,
     name: 'remove-worktree',

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { commitSha, id, relativePath } from '../ids.ts';
+import { commitSha, id, relativePath, timestamp } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import {
   artifact,
@@ -83,7 +83,7 @@ export const PAYLOADS = {
   }),
   orderClaimed: partial({ attempt, lease_ms: millis }),
   orderStarted: partial({ attempt, worker: z.string().max(256) }),
-  orderBlocked: partial({ attempt, reason, label: z.string().max(128) }),
+  orderBlocked: partial({ attempt, reason, label: z.string().max(128), resets_at: timestamp }),
   orderCompleted: partial({
     attempt,
     commit_sha: commitSha,
@@ -140,12 +140,30 @@ export const PAYLOADS = {
     route: z.string().max(256),
     reason,
     cause_event_id: id,
+    /** A person must approve or deny; without an answer until then it counts as `timeout`. */
+    decision_by: timestamp,
   }),
   escalationAcked: partial({ escalation_id: id, by: z.string().max(256), note: reason }),
   recovery: partial({ attempt, reason, recovery_id: id }),
   patrolTick: partial({ source: z.string().max(128), period_ms: millis }),
-  service: partial({ service: z.string().max(128), reason }),
-  policyUpdated: partial({ policy_version: z.union([z.int(), z.string()]), reason }),
+  service: partial({
+    service: z.string().max(128),
+    reason,
+    /** When a refused quota comes back. */
+    resets_at: timestamp,
+  }),
+  policyUpdated: partial({
+    policy_version: z.union([z.int(), z.string()]),
+    previous_version: z.union([z.int(), z.string()]).nullable(),
+    reason,
+    /** The whole policy document. */
+    document: objectRef,
+    /** Sequences of the events it was made from. */
+    window: z.looseObject({ from_seq: z.int(), to_seq: z.int() }),
+    /** True: learning makes no newer one until it is unpinned. */
+    pinned: z.boolean(),
+    by: z.string().max(256),
+  }),
   theaterOpened: partial({
     repo_path: z.string().max(4_096),
     worktrees_path: z.string().max(4_096),
@@ -167,6 +185,49 @@ export const PAYLOADS = {
     ...cost,
     code: z.string().max(128),
     message: reason,
+  }),
+  toolCalled: partial({
+    attempt,
+    index: z.int().min(0),
+    command: z.string().max(64),
+    /** Digest of the arguments, which may quote the user's text. */
+    args_sha256: objectRef.shape.sha256,
+    exit: z.int(),
+    bytes_in: z.int().min(0),
+    bytes_out: z.int().min(0),
+    duration_ms: millis,
+    /** Why the tool policy refused it. */
+    denied: reason,
+  }),
+  feedbackRecorded: partial({
+    user_id: z.string().max(256),
+    verdict: z.enum(['good', 'bad', 'corrected']),
+    order_id: id,
+    note: reason,
+    correction: objectRef,
+  }),
+  paused: partial({ reason, by: z.string().max(256), class: id }),
+  runReplanned: partial({
+    order_ids: z.array(id).max(LIMITS.ordersPerRun),
+    reason,
+    blocked_order_id: id,
+  }),
+  budget: partial({
+    scope: z.enum(['run', 'theater']),
+    limit_micro_usd: z.int().min(0),
+    spent_micro_usd: z.int().min(0),
+  }),
+  decisionGiven: partial({
+    escalation_id: id,
+    decision: z.enum(['approve', 'deny', 'timeout']),
+    by: z.string().max(256),
+    note: reason,
+  }),
+  deadLetter: partial({
+    channel: z.string().max(128),
+    dead_seq: z.int().min(1),
+    by: z.string().max(256),
+    reason,
   }),
   jobDeadLettered: partial({ attempt, reason, dead_seq: z.int().min(1) }),
 } as const;
