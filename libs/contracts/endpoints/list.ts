@@ -16,7 +16,7 @@ export const API = {
   worker: WORKER,
   integration: INTEGRATION,
   observer: OBSERVER,
-  dutyOfficer: DUTY_OFFICER,
+  'duty-officer': DUTY_OFFICER,
   sentinel: SENTINEL,
   learning: LEARNING,
 } as const;
