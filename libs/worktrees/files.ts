@@ -14,7 +14,7 @@ import { turns } from './turns.ts';
 export type FileInput = { path: string } & ({ text: string } | { bytes: Uint8Array });
 
 /**
- * Writes files into a worktree, each in one step; folders are made as needed. Repeating is harmless.
+ * Writes files into a worktree, each in one step; folders are made as needed. Harmless to repeat.
  * @throws {PATH_OUTSIDE_THEATER} for paths that leave the worktree.
  * @throws {TOOL_POLICY_VIOLATION} for a symlink on the way, a folder in the place, or `.git`.
  * @throws {PAYLOAD_TOO_LARGE} for a file of more than 8 MiB.

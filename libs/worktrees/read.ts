@@ -54,7 +54,8 @@ export async function isAncestor(repoPath: string, sha: string, ref: string): Pr
 /**
  * A file of a commit.
  * @throws {ARTIFACT_NOT_FOUND} if the commit has no regular file there.
- * @throws {PAYLOAD_TOO_LARGE} above `maxBytes` (default 8 MiB); {PATH_OUTSIDE_THEATER}; {NOT_FOUND}.
+ * @throws {PAYLOAD_TOO_LARGE} above `maxBytes` (default 8 MiB).
+ * @throws {NOT_FOUND} for an unknown ref; {PATH_OUTSIDE_THEATER}.
  */
 export async function readBlob(input: {
   repoPath: string;
@@ -74,7 +75,7 @@ export async function readBlob(input: {
   return bytes;
 }
 
-/** The files below a folder of a commit (default: all), with modes; none if it has no such folder. */
+/** The files below a folder of a commit (default: all); none if it has no such folder. */
 export async function listTree(input: {
   repoPath: string;
   ref: string;

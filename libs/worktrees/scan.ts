@@ -155,7 +155,8 @@ async function walkUntracked(walk: Walk, folder: string, depth: number): Promise
     if (entry.isDirectory()) {
       const skip = !walk.tracked.folders.has(path) && (await isIgnored(walk, `${path}/`));
       if (!skip) await walkUntracked(walk, path, depth + 1);
-    } else if (!walk.tracked.files.has(path) && !(await isIgnored(walk, path))) {
+    } else if (entry.isFile() || entry.isSymbolicLink()) {
+      if (walk.tracked.files.has(path) || (await isIgnored(walk, path))) continue;
       walk.found.push(path);
       if (walk.found.length > WORKTREE_LIMITS.files) throw tooMany();
     }
