@@ -2,11 +2,11 @@ import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppError, invalid, LIMITS } from '#libs/contracts';
 import { type Author, type Commit, isAncestorSha, loadCommit } from './commits.ts';
-import { tooLarge } from './files.ts';
 import { WORKTREE_LIMITS } from './limits.ts';
 import { isBranchName, pathParts } from './names.ts';
 import { findObject, readBlobBytes } from './objects.ts';
 import { findRef } from './refs.ts';
+import { tooLarge } from './scan.ts';
 import { entryAt, listTreeFiles, Mode, type TreeFile } from './trees.ts';
 
 export type CommitInfo = {
@@ -72,7 +72,7 @@ export async function readBlob(input: {
   }
   const bytes = await readBlobBytes(gitDir, entry.oid);
   if (bytes.length > maxBytes) throw tooLarge(input.path, maxBytes);
-  return bytes;
+  return Buffer.from(bytes); // the original is shared
 }
 
 /** The files below a folder of a commit (default: all); none if it has no such folder. */

@@ -163,9 +163,7 @@ async function startBranch(
     await keepReachable(hold, gitDir, orderId, tip);
   }
   // The record comes first: a branch without one would count as somebody else's.
-  const { archive } = record ?? {};
-  const kept = archive && isOurs ? { archive } : {};
-  writeRecord(hold, gitDir, orderId, { branch, baseSha, ...kept });
+  writeRecord(hold, gitDir, orderId, { branch, baseSha });
   if (tip !== baseSha) await moveRef(hold, gitDir, branchRef(branch), baseSha, tip);
   return baseSha;
 }
