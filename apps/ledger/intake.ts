@@ -62,9 +62,11 @@ function isBatch(value: unknown): boolean {
   return typeof value === 'object' && value !== null && Object.hasOwn(value, 'events');
 }
 
+/** A byte order mark is refused, as over HTTP. */
+/** A byte order mark is refused, as it is over HTTP. */
 function parseJson(data: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(data));
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data));
   } catch (error) {
     throw new AppError('INVALID_JSON', { reason: (error as Error).message });
   }

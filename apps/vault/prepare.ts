@@ -1,5 +1,5 @@
 import { getObject } from '#libs/broker';
-import { API, AppError, type InputOf, invalid, LIMITS, parse } from '#libs/contracts';
+import { API, AppError, checkJson, type InputOf, invalid, LIMITS, parse } from '#libs/contracts';
 import type { RoleContext } from '#libs/runtime';
 import type { FileInput } from '#libs/worktrees';
 
@@ -16,6 +16,8 @@ export async function preparedFiles(
   context: RoleContext,
   raw: unknown,
 ): Promise<{ input: PrepareInput; files: FileInput[] }> {
+  // order.json is written as it came, so what JSON cannot keep is refused before it is parsed.
+  checkJson(raw, 'body');
   const input = parse(API.vault.prepareWorktree.input, raw);
   const { order, order_id } = input;
   if (order.order_id !== order_id) {

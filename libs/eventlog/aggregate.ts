@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Broker } from '#libs/broker';
 import { AppError, type StoredEvent } from '#libs/contracts';
-import { readFrom } from './read.ts';
-import { ledgerSubject } from './subjects.ts';
+import { readVersions } from './read.ts';
 
 /** A fold of the events that one filter matches, and how far it has read. */
 export type Loaded<S> = {
@@ -43,10 +42,10 @@ export function createAggregateStore<S>(
     let state = known?.state ?? initial;
     let seq = known?.seq ?? 0;
     const versions = new Map(known?.versions);
-    for await (const page of readFrom(broker, filter, seq + 1)) {
-      state = fold(state, page);
-      for (const event of page) versions.set(ledgerSubject(event), event.seq);
-      seq = page.at(-1)?.seq ?? seq;
+    for await (const page of readVersions(broker, filter, seq + 1)) {
+      if (page.events.length > 0) state = fold(state, page.events);
+      for (const [subject, version] of page.versions) versions.set(subject, version);
+      seq = page.lastSeq;
     }
     const entry = { state, seq, versions };
     // Two loads at once may both have read; the one that got further stays.

@@ -72,6 +72,15 @@ export function readFrom(
   filter: string,
   fromSeq: number,
 ): AsyncGenerator<StoredEvent[]> {
+  return eventsOf(readPages(broker, filter, { seq: Math.max(1, fromSeq) }));
+}
+
+/** As `readFrom`, with how far the page goes on each subject. */
+export function readVersions(
+  broker: Broker,
+  filter: string,
+  fromSeq: number,
+): AsyncGenerator<EventPage> {
   return readPages(broker, filter, { seq: Math.max(1, fromSeq) });
 }
 
@@ -81,13 +90,26 @@ export function readSince(
   filter: string,
   time: Date,
 ): AsyncGenerator<StoredEvent[]> {
-  return readPages(broker, filter, { start_time: time.toISOString() });
+  return eventsOf(readPages(broker, filter, { start_time: time.toISOString() }));
 }
 
 /** The first event on a subject that `filter` matches; any replica may answer. */
 export async function readFirst(broker: Broker, filter: string): Promise<StoredEvent | undefined> {
-  for await (const page of readPages(broker, filter, { seq: 1 }, 1)) return page[0];
+  for await (const { events } of readPages(broker, filter, { seq: 1 }, 1)) {
+    if (events.length > 0) return events[0];
+  }
   return undefined;
+}
+
+export type EventPage = {
+  events: StoredEvent[];
+  /** Last sequence read of each subject; bytes that are no event count, as the broker counts them. */
+  versions: ReadonlyMap<string, number>;
+  lastSeq: number;
+};
+
+async function* eventsOf(pages: AsyncGenerator<EventPage>): AsyncGenerator<StoredEvent[]> {
+  for await (const { events } of pages) if (events.length > 0) yield events;
 }
 
 type Start = { seq: number } | { start_time: string };
@@ -97,22 +119,26 @@ async function* readPages(
   filter: string,
   start: Start,
   size = PAGE,
-): AsyncGenerator<StoredEvent[]> {
+): AsyncGenerator<EventPage> {
   let from = start;
   for (;;) {
     const { messages, pending } = await ask(broker, () =>
       requestPage(broker, { ...from, batch: size, max_bytes: PAGE_BYTES, next_by_subj: filter }),
     );
+    if (messages.length === 0) return;
     const events: StoredEvent[] = [];
-    let last = 0;
+    const versions = new Map<string, number>();
+    let lastSeq = 0;
     for (const { headers, data } of messages) {
-      last = Number(headers?.get('Nats-Sequence'));
-      const decoded = decodeEvent(data, last, headers?.get('Nats-Subject') ?? '');
+      lastSeq = Number(headers?.get('Nats-Sequence'));
+      const subject = headers?.get('Nats-Subject') ?? '';
+      versions.set(subject, lastSeq);
+      const decoded = decodeEvent(data, lastSeq, subject);
       if (decoded.ok) events.push(decoded.event);
     }
-    if (events.length > 0) yield events;
-    if (pending === 0 || messages.length === 0) return;
-    from = { seq: last + 1 };
+    yield { events, versions, lastSeq };
+    if (pending === 0) return;
+    from = { seq: lastSeq + 1 };
   }
 }
 

@@ -12,9 +12,9 @@ export type AggregateViewOptions<E extends Recorded, S> = {
   name: string;
   version: number;
   /** The aggregate that an event belongs to, if any. */
-  idOf(event: E): string | null;
+  idOf: (event: E) => string | null;
   /** Pure; may return `state` itself where nothing changes. What it returns must survive JSON. */
-  evolve(state: S | undefined, event: E): S;
+  evolve: (state: S | undefined, event: E) => S;
   /** Text columns to filter by, each with an index, and their values. */
   columns: { readonly [name: string]: (state: S) => string | null };
   /** Further tables, and what is written on each step of an aggregate. */
@@ -55,6 +55,18 @@ export function aggregateView<E extends Recorded, S>(options: AggregateViewOptio
   };
 }
 
+function prepare(db: DatabaseSync, table: string, columns: string[]) {
+  const read = ['seq', ...columns, 'state'].map((column) => `"${column}"`).join(', ');
+  const sets = ['state', ...columns].map((column) => `"${column}" = ?`).join(', ');
+  return {
+    load: db.prepare(`SELECT ${read} FROM "${table}" WHERE id = ?`),
+    inserter: rowInserter(db, columns.length + 3, `INSERT INTO "${table}"`),
+    /** Leaves the indexes of the filter columns alone. */
+    updateState: db.prepare(`UPDATE "${table}" SET state = ? WHERE seq = ?`),
+    updateAll: db.prepare(`UPDATE "${table}" SET ${sets} WHERE seq = ?`),
+  };
+}
+
 function writer<E extends Recorded, S>(
   db: DatabaseSync,
   options: AggregateViewOptions<E, S>,
@@ -63,12 +75,7 @@ function writer<E extends Recorded, S>(
   const { name, idOf, evolve } = options;
   const observe = options.observe?.(db);
   const values = Object.values(options.columns);
-  const names = ['seq', ...columns, 'state'].map((column) => `"${column}"`).join(', ');
-  const load = db.prepare(`SELECT ${names} FROM "${name}" WHERE id = ?`);
-  const inserter = rowInserter(db, columns.length + 3, `INSERT INTO "${name}"`);
-  const updateState = db.prepare(`UPDATE "${name}" SET state = ? WHERE seq = ?`);
-  const sets = ['state', ...columns].map((column) => `"${column}" = ?`).join(', ');
-  const updateAll = db.prepare(`UPDATE "${name}" SET ${sets} WHERE seq = ?`);
+  const { load, inserter, updateState, updateAll } = prepare(db, name, columns);
 
   const recent = createRecent<string, Entry<S>>(RECENT_CHARS);
   let touched = new Map<string, Entry<S>>();

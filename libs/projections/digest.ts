@@ -54,12 +54,11 @@ export function* dumpLines(file: string): Generator<string> {
 }
 
 function tableNames(db: DatabaseSync): string[] {
-  return db
-    .prepare(
-      "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'position' ORDER BY name",
-    )
-    .all()
-    .map((row) => String(row.name));
+  const tables = db.prepare(`
+    SELECT name FROM sqlite_schema WHERE type = 'table'
+    AND name NOT LIKE 'sqlite_%' AND name <> 'position' ORDER BY name
+  `);
+  return tables.all().map((row) => String(row.name));
 }
 
 function* tableLines(db: DatabaseSync, table: string): Generator<string> {

@@ -204,15 +204,9 @@ describe('starting again', () => {
     await handle.write(Buffer.alloc(size - 6 * 8192, 0xff), 0, size - 6 * 8192, 6 * 8192);
     await handle.close();
     const second = await start(stream);
+    // Until it has noticed and is level again, reads answer VIEW_BEHIND.
     const count = () => second.read((db) => db.get<{ n: number }>('SELECT count(*) n FROM log')?.n);
-    await waitFor(() => {
-      try {
-        return count() === 5_000;
-      } catch (error) {
-        expect(error).toMatchObject({ code: 'VIEW_BEHIND' });
-        return false;
-      }
-    });
+    await waitFor(() => count() === 5_000);
     expect((await second.digest()).sha256).toBe(await cleanDigest(toys(1, 5_000)));
     expect(existsSync(join(folder, 'toy.damaged.db'))).toBe(true);
   });

@@ -93,13 +93,6 @@ export async function openProjection<E extends Recorded>(
   const probing = setInterval(() => void probe(), options.probeMs ?? PROBE_MS);
   void probe();
 
-  const stateNow = (): ViewState => {
-    const { projector } = served.current;
-    if (projector.failing) return 'failed';
-    if (served.rebuilding) return 'rebuilding';
-    return projector.behind ? 'catching-up' : 'live';
-  };
-
   const waitFor = async (seq: number, { timeoutMs, signal }: WaitOptions): Promise<void> => {
     if (at() >= seq || (await waiters.wait(seq, timeoutMs, signal))) return;
     throw new AppError('VIEW_BEHIND', { at: at(), wanted: seq });
@@ -119,16 +112,7 @@ export async function openProjection<E extends Recorded>(
         throw new AppError('VIEW_BEHIND', { at: 0, wanted: at() }, { cause: error });
       }
     },
-    status() {
-      const { store } = served.current;
-      const { seq } = store.position;
-      const stream_seq = Math.max(level.streamSeq(), seq);
-      const state = stateNow();
-      return options.views.map(({ name }) => {
-        const poison = store.poisonCount(name);
-        return { name, seq, stream_seq, lag: stream_seq - seq, state, poison };
-      });
-    },
+    status: () => statusOf(options.views, served, level.streamSeq()),
     poison: (limit, afterSeq = 0) => served.current.store.poison(limit, afterSeq),
     rebuild: () => served.rebuild(),
     caughtUpAt: () => level.caughtUpAt(),
@@ -144,6 +128,25 @@ export async function openProjection<E extends Recorded>(
       await served.close();
     },
   };
+}
+
+function statusOf<E extends Recorded>(
+  views: readonly View<E>[],
+  { current: { store, projector }, rebuilding }: ServedBuild<E>,
+  knownSeq: number,
+): ViewStatus[] {
+  const stateNow = (): ViewState => {
+    if (projector.failing) return 'failed';
+    if (rebuilding) return 'rebuilding';
+    return projector.behind ? 'catching-up' : 'live';
+  };
+  const { seq } = store.position;
+  const stream_seq = Math.max(knownSeq, seq);
+  const state = stateNow();
+  return views.map(({ name }) => {
+    const poison = store.poisonCount(name);
+    return { name, seq, stream_seq, lag: stream_seq - seq, state, poison };
+  });
 }
 
 /** Knows when the rows were last level with the stream: exactly, as its end is asked for first. */

@@ -61,32 +61,21 @@ export function startProjector<E extends Recorded>(options: ProjectorOptions<E>)
   const { store, followed, logger } = options;
   const abort = new AbortController();
   const state = { failing: false, behind: true, ending: 'stopped' as Ending };
-  let gate: PromiseWithResolvers<void> | undefined;
+  const gate = createGate();
   const stopped = (): boolean => abort.signal.aborted;
 
   let round = new AbortController();
 
-  const checkStream = async (): Promise<void> => {
-    if ((await followed.streamId()) !== options.streamId) throw new OtherStream('made anew');
-    for (let attempt = 1; !stopped(); attempt += 1) {
-      const tail = await followed.tail();
-      if (tail >= store.position.seq) return;
-      const known = `ends at ${tail}, was read up to ${store.position.seq}`;
-      if (attempt === TAIL_TRIES) throw new OtherStream(known);
-      await sleep(TAIL_RETRY_MS);
-    }
-  };
-
   const follow = async (): Promise<void> => {
     round = new AbortController();
-    await checkStream();
+    await checkStream(options, stopped);
     const signal = AbortSignal.any([abort.signal, round.signal]);
     // The last event is read again: if it is another one now, the past has changed.
     const { eventSeq, seq } = store.position;
     for await (const batch of followed.source(eventSeq > 0 ? eventSeq : seq + 1, signal)) {
       checkPast(batch, store.position);
       for (const part of cut(batch, store.position.seq, options.maxEvents)) {
-        while (gate !== undefined) await gate.promise;
+        await gate.open();
         if (signal.aborted) return;
         store.commit(part);
         state.behind = part.pending > 0;
@@ -109,13 +98,10 @@ export function startProjector<E extends Recorded>(options: ProjectorOptions<E>)
         await follow();
       } catch (error) {
         if (stopped()) break;
-        if (error instanceof OtherStream) {
-          logger.error({ reason: error.message, seq: store.position.seq }, 'another stream');
-          return 'other stream';
-        }
-        if (isDamage(error)) {
-          logger.error({ err: error, seq: store.position.seq }, 'view file is damaged');
-          return 'damaged';
+        const ending = endingOf(error);
+        if (ending !== undefined) {
+          logger.error({ err: error, ending, seq: store.position.seq }, 'view cannot go on');
+          return ending;
         }
         state.failing = true;
         state.behind = true;
@@ -138,19 +124,50 @@ export function startProjector<E extends Recorded>(options: ProjectorOptions<E>)
     },
     ended: run(),
     recheck: () => round.abort(),
-    hold() {
-      gate ??= Promise.withResolvers();
-    },
-    release() {
-      gate?.resolve();
-      gate = undefined;
-    },
+    hold: gate.hold,
+    release: gate.release,
     stop(ending = 'stopped') {
       state.ending = ending;
       abort.abort();
-      this.release();
+      gate.release();
     },
   };
+}
+
+function createGate() {
+  let held: PromiseWithResolvers<void> | undefined;
+  return {
+    hold: (): void => {
+      held ??= Promise.withResolvers();
+    },
+    release: (): void => {
+      held?.resolve();
+      held = undefined;
+    },
+    open: async (): Promise<void> => {
+      while (held !== undefined) await held.promise;
+    },
+  };
+}
+
+/** The ending that an error means; undefined where another try may help. */
+function endingOf(error: unknown): Ending | undefined {
+  if (error instanceof OtherStream) return 'other stream';
+  return isDamage(error) ? 'damaged' : undefined;
+}
+
+async function checkStream<E extends Recorded>(
+  { followed, streamId, store }: ProjectorOptions<E>,
+  stopped: () => boolean,
+): Promise<void> {
+  if ((await followed.streamId()) !== streamId) throw new OtherStream('made anew');
+  for (let attempt = 1; !stopped(); attempt += 1) {
+    const tail = await followed.tail();
+    const { seq } = store.position;
+    if (tail >= seq) return;
+    if (attempt === TAIL_TRIES) throw new OtherStream(`ends at ${tail}, was read up to ${seq}`);
+    await sleep(TAIL_RETRY_MS);
+  }
 }
 
 function checkPast(

@@ -14,7 +14,7 @@ import type {
 } from './types.ts';
 
 /** The view name of messages that are no events. */
-export const NO_EVENT = '*';
+const NO_EVENT = '*';
 const REASON_CHARS = 500;
 
 /** Where the rows stand. */

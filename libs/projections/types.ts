@@ -42,7 +42,7 @@ export type ViewBatch<E extends Recorded> = Pick<EventBatch<E>, 'events' | 'raw'
 export type View<E extends Recorded> = {
   /** Unique in its projection; names it in status and poison lists. */
   readonly name: string;
-  /** Raise it with any change of the tables or of what is written: the views are then built anew. */
+  /** Raise it with any change of the tables or of what is written: views are then built anew. */
   readonly version: number;
   /** Makes the tables. Table names are shared by all views of the projection. */
   create(db: DatabaseSync): void;

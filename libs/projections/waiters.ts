@@ -1,13 +1,13 @@
 /** Callers that wait for a sequence. */
 export type Waiters = {
-  /** True once `seq` is reached; false after `timeoutMs`, when aborted or closed, or if too many wait. */
+  /** True once `seq` is reached; false after `timeoutMs`, when aborted, closed or too many wait. */
   wait(seq: number, timeoutMs: number, signal?: AbortSignal): Promise<boolean>;
   reached(seq: number): void;
   close(): void;
 };
 
 /** Waiting at once; the next is told no at once. */
-export const WAITERS_MAX = 10_000;
+const WAITERS_MAX = 10_000;
 
 type Waiter = { seq: number; end: (reached: boolean) => void };
 

@@ -38,8 +38,8 @@ export type Archive = {
 
 /**
  * Packs all files of a worktree, uncommitted and ignored ones too, into
- * `archive/order_<id>.<digest>.tar.gz`, which appears whole, and keeps the branch's commit reachable
- * as `refs/ironclaw/archive/<order>/<sha>`. The same files make the same archive, so repeating is
+ * `archive/order_<id>.<digest>.tar.gz`, which appears whole, and keeps the branch's commit
+ * reachable as `refs/ironclaw/archive/<order>/<sha>`. The same files make the same archive, so repeating is
  * harmless; after a removal it answers the last archive.
  * @throws {WORKTREE_NOT_FOUND} if there is neither a worktree nor an archive.
  * @throws {PAYLOAD_TOO_LARGE} above 1 GiB or 100 000 files.

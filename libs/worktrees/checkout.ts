@@ -15,8 +15,8 @@ import { Mode, type TreeFile } from './trees.ts';
 import { turns } from './turns.ts';
 
 /**
- * Writes files of a tree below `dir` and answers their index entries. Each appears whole: it is
- * made at a path from `temp` (same file system) and moved into place by `place`.
+ * Writes files of a tree below `dir` and answers their index entries; `put` makes each file or link
+ * at its full path, whose folder is there.
  */
 export async function writeTreeFiles(
   gitDir: string,

@@ -50,7 +50,7 @@ describe('commitAll', () => {
     fsck(theater.repoPath);
   });
 
-  test('answers the current commit if nothing changed, and the same sha for the same work', async () => {
+  test('answers the current commit if nothing changed, the same sha for the same work', async () => {
     using s = scratch();
     const one = await worktree(s, 'a');
     const two = await worktree(s, 'b');

@@ -86,8 +86,7 @@ export function writeCommit(
 /** @throws {INVALID_REQUEST} unless the values make a commit that git accepts. */
 export function requireCommitInput(author: Author, timestampSec: number, message: string): void {
   for (const [field, value] of Object.entries({ name: author.name, email: author.email })) {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they would break the commit header
-    const bad = typeof value !== 'string' || /[<>\x00-\x1f\x7f]/.test(value) || value.length > 256;
+    const bad = typeof value !== 'string' || /[<>\p{Cc}]/u.test(value) || value.length > 256;
     if (bad) throw invalid(`author.${field}`, 'must be text without < > or line breaks');
   }
   if (author.name.trim() === '') throw invalid('author.name', 'must not be blank');

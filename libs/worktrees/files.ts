@@ -7,14 +7,14 @@ import { type Hold, MAINLINE_LOCK, orderLock, withLock } from './lock.ts';
 import { isGitName, pathParts, refused } from './names.ts';
 import { openWorktree } from './records.ts';
 import { readText } from './refs.ts';
-import { tooMany } from './scan.ts';
+import { tooLarge, tooMany } from './scan.ts';
 import { turns } from './turns.ts';
 
 /** A file to write: text is UTF-8. */
 export type FileInput = { path: string } & ({ text: string } | { bytes: Uint8Array });
 
 /**
- * Writes files into a worktree, each in one step; folders are made as needed. Repeating is harmless.
+ * Writes files into a worktree, each in one step; folders are made as needed. Harmless to repeat.
  * @throws {PATH_OUTSIDE_THEATER} for paths that leave the worktree.
  * @throws {TOOL_POLICY_VIOLATION} for a symlink on the way, a folder in the place, or `.git`.
  * @throws {PAYLOAD_TOO_LARGE} for a file of more than 8 MiB.
@@ -104,11 +104,6 @@ export async function readFileInside(
   if (!read) throw new AppError('ARTIFACT_NOT_FOUND', { path }, { field: 'path' });
   if (read.bytes.length > maxBytes) throw tooLarge(path, maxBytes);
   return read.bytes;
-}
-
-export function tooLarge(path: string, limit: number): AppError {
-  const params = { what: `file ${path}`, limit };
-  return new AppError('PAYLOAD_TOO_LARGE', params, { field: 'path' });
 }
 
 export type ListedFile = { path: string; bytes: number };

@@ -81,7 +81,7 @@ describe('trees', () => {
   test.each(['.git', '.GIT', '..', '.', '', 'a/b'])('refuses the entry name %j', (bad) => {
     expect(() =>
       parseTree(formatTree([{ name: bad, mode: Mode.file, oid: '0'.repeat(40) }])),
-    ).toThrow();
+    ).toThrow('a tree holds');
   });
 
   test('the empty list of files is the empty tree', () => {

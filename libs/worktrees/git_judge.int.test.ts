@@ -30,12 +30,14 @@ test('what we take for a branch name, git takes too', () => {
   expect(ours.length).toBeGreaterThan(10);
   for (const name of ours.slice(0, 60)) {
     const { status } = spawnSync('git', ['check-ref-format', '--branch', name]);
-    expect(status, name).toBe(0);
+    expect({ name, status }).toEqual({ name, status: 0 });
   }
-  const refused = names.filter((name) => !isBranchName(name) && !/^-|^@$/.test(name));
+  const refused: string[] = names.filter(
+    (name: string) => !isBranchName(name) && !/^-|^@$/.test(name),
+  );
   for (const name of refused.slice(0, 60)) {
     const { status } = spawnSync('git', ['check-ref-format', `refs/heads/${name}`]);
-    expect(status, name).not.toBe(0);
+    expect({ name, status }).not.toEqual({ name, status: 0 });
   }
 });
 

@@ -58,7 +58,8 @@ describe('integrate', () => {
     const done = await into(theater, work);
     expect(done).toMatchObject({ alreadyMerged: false, mainlineBefore: theater.headSha });
     const format =
-      '%H %P|%s|%(trailers:key=Order,valueonly,separator=)|%(trailers:key=Branch-Head,valueonly,separator=)';
+      '%H %P|%s|%(trailers:key=Order,valueonly,separator=)|' +
+      '%(trailers:key=Branch-Head,valueonly,separator=)';
     expect(git(theater.repoPath, 'log', '-1', `--format=${format}`, 'main')).toBe(
       `${done.commitSha} ${theater.headSha} ${work.sha}|Integrate a|a|${work.sha}`,
     );
@@ -178,7 +179,7 @@ describe('integrate', () => {
     expect(status(theater)).toBe('');
   });
 
-  test('refuses a branch that moved since the gates looked at it, or that is not there', async () => {
+  test('refuses a branch that moved since the gates looked, or that is not there', async () => {
     using s = scratch();
     const theater = await s.theater();
     const a = await order(theater, 'a', { a: '1' });
@@ -262,7 +263,7 @@ describe('the user’s checkout of the mainline', () => {
     expect(status(theater)).toBe('');
   });
 
-  test('is brought along by the next call if the process died after the mainline moved', async () => {
+  test('is brought along by the next call if the process died after the move', async () => {
     using s = scratch();
     const theater = await s.theater();
     userCommit(theater, { changed: '1', edited: '1', gone: '1' });

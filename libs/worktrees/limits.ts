@@ -8,6 +8,8 @@ export const WORKTREE_LIMITS = {
   files: 100_000,
   /** Depth of folders below a worktree. */
   folderDepth: 64,
+  /** Bytes of one file that status or commit has to read. */
+  fileBytes: 256 * 1024 ** 2,
   /** Bytes of all files in one archive, before compression. */
   archiveBytes: 1024 ** 3,
   /** Largest text that is merged line by line; bigger or binary files conflict instead. */

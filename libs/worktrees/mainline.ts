@@ -17,7 +17,7 @@ import {
 } from './index_file.ts';
 import { type Claim, type Hold, stateDir } from './lock.ts';
 import { fileDetail } from './names.ts';
-import { branchRef, findRef, headBranch, readText, refMoved } from './refs.ts';
+import { branchRef, findRef, headBranch, moveRef, readText } from './refs.ts';
 import { readState } from './scan.ts';
 import type { Theater } from './theater.ts';
 import { type Change, diffTrees, Mode, type TreeFile } from './trees.ts';
@@ -41,7 +41,7 @@ export async function promote(
   const { gitDir, mainline } = theater;
   const ref = branchRef(mainline);
   if (headBranch(gitDir) !== mainline) {
-    await moveMainline(hold, gitDir, ref, from, to);
+    await moveRef(hold, gitDir, ref, to, from);
     return;
   }
   // From here to the end a git command of the user waits for us, or we for it.
@@ -54,7 +54,7 @@ export async function promote(
     if (dirty.length > 0) throw mainlineDirty(dirty);
     const journal: Journal = { mainline, from, to };
     hold.write(journalPath(gitDir), JSON.stringify(journal));
-    await moveMainline(hold, gitDir, ref, from, to);
+    await moveRef(hold, gitDir, ref, to, from);
     appendReflog(gitDir, ref, from, to, log);
     await updateCheckout(hold, theater, index, changes, indexClaim);
     done = true;
@@ -91,16 +91,6 @@ export async function finishPromotion(hold: Hold, theater: Theater): Promise<voi
 
 function journalPath(gitDir: string): string {
   return join(stateDir(gitDir), 'promotion.json');
-}
-
-async function moveMainline(hold: Hold, gitDir: string, ref: string, from: string, to: string) {
-  const claim = await hold.claim(join(gitDir, ref));
-  const actual = findRef(gitDir, ref);
-  if (actual !== from) {
-    claim.abort();
-    throw refMoved(ref, actual, from);
-  }
-  claim.commit(`${to}\n`);
 }
 
 async function changesBetween(gitDir: string, from: string, to: string): Promise<Change[]> {

@@ -66,7 +66,7 @@ function matchLines(a: string[], b: string[]): number[] | undefined {
 
 /** Follows the recorded paths from the end to the start, noting the lines that stayed. */
 function walkBack(trace: Int32Array[], lengthA: number, lengthB: number): number[] {
-  const matches = new Array<number>(lengthA).fill(-1);
+  const matches = Array.from({ length: lengthA }, () => -1);
   let [x, y] = [lengthA, lengthB];
   for (let edits = trace.length - 1; edits >= 0; edits--) {
     const reach = trace[edits] as Int32Array;

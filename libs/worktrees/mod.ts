@@ -13,6 +13,13 @@ export { integrate, type IntegrateInput, type Integration } from './integrate.ts
 export { WORKTREE_LIMITS } from './limits.ts';
 export { isBranchName } from './names.ts';
 export { type CommitInfo, isAncestor, listTree, logOf, readBlob, readCommit } from './read.ts';
+export {
+  isQuarantined,
+  listWorktrees,
+  quarantineWorktree,
+  releaseWorktree,
+  type WorktreeInfo,
+} from './listing.ts';
 export type { Worktree } from './records.ts';
 export { removeWorktree } from './remove.ts';
 export { type OpenedTheater, openTheater, type Theater } from './theater.ts';
@@ -21,10 +28,5 @@ export {
   assertWorktree,
   type CreatedWorktree,
   createWorktree,
-  isQuarantined,
-  listWorktrees,
-  quarantineWorktree,
-  releaseWorktree,
-  type WorktreeInfo,
   worktreePathOf,
 } from './worktree.ts';

@@ -20,8 +20,7 @@ export function requireId(field: string, value: unknown): string {
 }
 
 // What git check-ref-format refuses inside a name, plus a leading '-' (would read as an option).
-// biome-ignore lint/suspicious/noControlCharactersInRegex: git forbids exactly these
-const FORBIDDEN = /[\x00-\x20\x7f~^:?*[\\]|\.\.|@\{|\/\/|\/$|\.$/;
+const FORBIDDEN = /[\p{Cc} ~^:?*[\\]|\.\.|@\{|\/\/|\/$|\.$/u;
 
 /** True if `name` may be a branch: git's rules, no leading `-`, at most 160 bytes. */
 export function isBranchName(name: unknown): name is string {

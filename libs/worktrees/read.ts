@@ -2,11 +2,11 @@ import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppError, invalid, LIMITS } from '#libs/contracts';
 import { type Author, type Commit, isAncestorSha, loadCommit } from './commits.ts';
-import { tooLarge } from './files.ts';
 import { WORKTREE_LIMITS } from './limits.ts';
 import { isBranchName, pathParts } from './names.ts';
 import { findObject, readBlobBytes } from './objects.ts';
 import { findRef } from './refs.ts';
+import { tooLarge } from './scan.ts';
 import { entryAt, listTreeFiles, Mode, type TreeFile } from './trees.ts';
 
 export type CommitInfo = {
@@ -54,7 +54,8 @@ export async function isAncestor(repoPath: string, sha: string, ref: string): Pr
 /**
  * A file of a commit.
  * @throws {ARTIFACT_NOT_FOUND} if the commit has no regular file there.
- * @throws {PAYLOAD_TOO_LARGE} above `maxBytes` (default 8 MiB); {PATH_OUTSIDE_THEATER}; {NOT_FOUND}.
+ * @throws {PAYLOAD_TOO_LARGE} above `maxBytes` (default 8 MiB).
+ * @throws {NOT_FOUND} for an unknown ref; {PATH_OUTSIDE_THEATER}.
  */
 export async function readBlob(input: {
   repoPath: string;
@@ -71,10 +72,10 @@ export async function readBlob(input: {
   }
   const bytes = await readBlobBytes(gitDir, entry.oid);
   if (bytes.length > maxBytes) throw tooLarge(input.path, maxBytes);
-  return bytes;
+  return Buffer.from(bytes); // the original is shared
 }
 
-/** The files below a folder of a commit (default: all), with modes; none if it has no such folder. */
+/** The files below a folder of a commit (default: all); none if it has no such folder. */
 export async function listTree(input: {
   repoPath: string;
   ref: string;

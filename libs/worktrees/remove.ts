@@ -6,9 +6,10 @@ import { statusOf } from './commit.ts';
 import { orderLock, withLock } from './lock.ts';
 import { fileDetail, requireId } from './names.ts';
 import { adminPathOf, readRecord, type Worktree } from './records.ts';
+import { readText } from './refs.ts';
 import type { Theater } from './theater.ts';
 import { turns } from './turns.ts';
-import { isQuarantined, removalMark, requireWorktree, worktreePathOf } from './worktree.ts';
+import { removalMark, requireWorktree, worktreePathOf } from './worktree.ts';
 
 /**
  * Removes an order's worktree, its folder and git's knowledge of it; its branch stays. Repeating
@@ -45,9 +46,11 @@ export async function removeWorktree(input: {
 
 async function requireNothingLost(theater: Theater, worktree: Worktree): Promise<void> {
   const { orderId } = worktree;
-  if (await isQuarantined(theater, orderId)) {
-    const details = { files: [], reason: 'quarantined' };
-    throw new AppError('WORKTREE_DIRTY', { id: orderId, files: 'it is quarantined' }, { details });
+  // git's own worktree lock; a quarantine is one.
+  const locked = readText(join(worktree.adminPath, 'locked'))?.trim();
+  if (locked !== undefined) {
+    const details = { files: [], reason: locked };
+    throw new AppError('WORKTREE_DIRTY', { id: orderId, files: `locked, ${locked}` }, { details });
   }
   const status = await statusOf(worktree.worktreePath);
   if (status.clean) return;

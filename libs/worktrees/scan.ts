@@ -93,12 +93,14 @@ export function readState(dir: string, path: string): FileState | undefined {
   const stat = lstatSync(full, { bigint: true, throwIfNoEntry: false });
   const mode = stat && modeOf(stat);
   if (!stat || mode === undefined) return undefined;
+  const limit = WORKTREE_LIMITS.fileBytes;
   const parts = dirname(path) === '.' ? [] : dirname(path).split('/');
   const read =
     mode === Mode.symlink
       ? { bytes: readlinkSync(full, 'buffer'), stat }
-      : inFolder(dir, parts, false, (folder) => readChild(folder, basename(path), ANY_SIZE));
+      : inFolder(dir, parts, false, (folder) => readChild(folder, basename(path), limit));
   if (!read) return undefined;
+  if (read.bytes.length > limit) throw tooLarge(path, limit);
   return {
     mode,
     oid: hashObject('blob', read.bytes),
@@ -106,8 +108,6 @@ export function readState(dir: string, path: string): FileState | undefined {
     bytes: read.bytes,
   };
 }
-
-const ANY_SIZE = Number.MAX_SAFE_INTEGER - 1;
 
 type Tracked = { files: Set<string>; folders: Set<string> };
 
@@ -155,7 +155,8 @@ async function walkUntracked(walk: Walk, folder: string, depth: number): Promise
     if (entry.isDirectory()) {
       const skip = !walk.tracked.folders.has(path) && (await isIgnored(walk, `${path}/`));
       if (!skip) await walkUntracked(walk, path, depth + 1);
-    } else if (!walk.tracked.files.has(path) && !(await isIgnored(walk, path))) {
+    } else if (entry.isFile() || entry.isSymbolicLink()) {
+      if (walk.tracked.files.has(path) || (await isIgnored(walk, path))) continue;
       walk.found.push(path);
       if (walk.found.length > WORKTREE_LIMITS.files) throw tooMany();
     }
@@ -197,6 +198,11 @@ function attempt<T>(ask: () => T): T | Error {
     if (error instanceof Error) return error;
     throw error;
   }
+}
+
+export function tooLarge(path: string, limit: number): AppError {
+  const params = { what: `file ${path}`, limit };
+  return new AppError('PAYLOAD_TOO_LARGE', params, { field: 'path' });
 }
 
 export function tooMany(): AppError {

@@ -132,7 +132,7 @@ describe('paths', () => {
     const bad = ['repo', './repo', '/', '//', '', `${s.root}/../x`, `${s.root}/a\0`];
     const more = ['file', 'file/below', 'full', 'odd'].map((name) => join(s.root, name));
     for (const path of [...bad, ...more, 7 as unknown as string]) {
-      await expect(open(path), path).rejects.toMatchObject({
+      await expect(open(path)).rejects.toMatchObject({
         code: 'INVALID_REQUEST',
         field: 'repo_path',
       });

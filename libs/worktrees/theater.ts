@@ -39,9 +39,9 @@ export type OpenedTheater = Theater & {
  * Repeating is harmless, finishes what a crash left half done, and keeps the first mainline.
  *
  * Worktrees and archives lie beside a repository at `…/<theater_id>/repo`, and otherwise inside the
- * git dir at `ironclaw/<theater_id>/`, so a user's folders see nothing of them.
- * @throws {INVALID_REQUEST} for a path that is not absolute, `/`, a file, a non-empty folder that is
- * no repository, a bare or linked one, a detached HEAD, or a repository format we cannot read.
+ * git dir at `ironclaw/theaters/<theater_id>/`, so a user's folders see nothing of them.
+ * @throws {INVALID_REQUEST} for a path that is not absolute, `/`, a file, a non-empty folder that
+ * is no repository, a bare or linked one, a detached HEAD, or a repository format we cannot read.
  */
 export async function openTheater(input: {
   theaterId: string;
@@ -87,7 +87,7 @@ export function mainlineSha(theater: Theater): string {
 function foldersOf(theaterId: string, repoPath: string, gitDir: string) {
   const parent = dirname(repoPath);
   const ours = basename(repoPath) === 'repo' && basename(parent) === theaterId;
-  const base = ours ? parent : join(stateDir(gitDir), theaterId);
+  const base = ours ? parent : join(stateDir(gitDir), 'theaters', theaterId);
   return { worktreesPath: join(base, 'worktrees'), archivePath: join(base, 'archive') };
 }
 
@@ -140,8 +140,8 @@ async function checkFormat(gitDir: string): Promise<void> {
   ];
   for (const [path, isFine] of wanted) {
     const value: unknown = await config(path);
-    if (value === undefined || isFine(String(value))) continue;
-    throw invalid('repo_path', `is a repository with ${path} = ${String(value)}`);
+    if (value === undefined || isFine(`${value as string | number | boolean}`)) continue;
+    throw invalid('repo_path', `is a repository with ${path} = ${value as string}`);
   }
   if (readText(join(gitDir, 'objects', 'info', 'alternates'))?.trim()) {
     throw invalid('repo_path', 'is a repository that borrows objects (alternates)');
@@ -178,7 +178,7 @@ async function firstCommit(hold: Hold, gitDir: string, branch: string, first: Fi
 
 // The mainline is chosen once: a later checkout of another branch must not redirect integration.
 async function keepMainline(hold: Hold, gitDir: string, first: First): Promise<string> {
-  const path = join(stateDir(gitDir), first.theaterId, 'theater.json');
+  const path = join(stateDir(gitDir), 'theaters', first.theaterId, 'theater.json');
   const kept = readText(path);
   if (kept !== undefined) return (JSON.parse(kept) as { mainline: string }).mainline;
   const mainline = headBranch(gitDir);

@@ -12,14 +12,8 @@ import { describe, expect, test } from 'vitest';
 import { commitAll, statusOf } from './commit.ts';
 import { removeWorktree } from './remove.ts';
 import { author, at, fsck, git, gitAs, scratch } from './test_kit.ts';
-import {
-  assertWorktree,
-  createWorktree,
-  isQuarantined,
-  listWorktrees,
-  quarantineWorktree,
-  releaseWorktree,
-} from './worktree.ts';
+import { isQuarantined, listWorktrees, quarantineWorktree, releaseWorktree } from './listing.ts';
+import { assertWorktree, createWorktree } from './worktree.ts';
 
 const commit = (worktreePath: string) =>
   commitAll({ worktreePath, message: 'work', author, timestampSec: at });
@@ -165,7 +159,7 @@ describe('assertWorktree', () => {
       join(theater.worktreesPath, 'order_b'),
     ];
     for (const path of [...outside, ...more]) {
-      await expect(assertWorktree(theater, path, 'a'), path).rejects.toMatchObject({
+      await expect(assertWorktree(theater, path, 'a')).rejects.toMatchObject({
         code: 'PATH_OUTSIDE_THEATER',
         field: 'worktree_path',
       });

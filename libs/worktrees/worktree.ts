@@ -6,24 +6,10 @@ import { loadCommit } from './commits.ts';
 import { formatIndex } from './index_file.ts';
 import { WORKTREE_LIMITS } from './limits.ts';
 import { type Hold, orderLock, withLock } from './lock.ts';
-import {
-  orderOfName,
-  outside,
-  requireBranch,
-  requireId,
-  worktreeName,
-  worktreeNotFound,
-} from './names.ts';
+import { outside, requireBranch, requireId, worktreeName, worktreeNotFound } from './names.ts';
 import { findObject } from './objects.ts';
-import {
-  adminPathOf,
-  isInside,
-  openWorktree,
-  readRecord,
-  type Worktree,
-  writeRecord,
-} from './records.ts';
-import { branchRef, findRef, headBranch, moveRef, readText } from './refs.ts';
+import { adminPathOf, openWorktree, readRecord, type Worktree, writeRecord } from './records.ts';
+import { branchRef, findRef, moveRef, readText } from './refs.ts';
 import { mainlineSha, type Theater } from './theater.ts';
 import { listTreeFiles } from './trees.ts';
 
@@ -105,91 +91,6 @@ export function requireWorktree(theater: Theater, orderId: string): Worktree {
   return worktree;
 }
 
-export type WorktreeInfo = {
-  /** Undefined for a stray folder whose name is not of the form `order_<id>`. */
-  orderId?: string;
-  worktreePath: string;
-  /** True if git knows it as a linked worktree; false for a stray folder. */
-  registered: boolean;
-  /** False if git knows it but its folder is gone. */
-  exists: boolean;
-  branch?: string;
-  headSha?: string;
-  quarantineReason?: string;
-};
-
-/** All worktrees of a theater, and what else lies in its worktrees folder. */
-export async function listWorktrees(theater: Theater): Promise<WorktreeInfo[]> {
-  const infos = new Map<string, WorktreeInfo>();
-  for (const name of namesIn(theater.worktreesPath)) {
-    const worktreePath = join(theater.worktreesPath, name);
-    const orderId = orderOfName(name);
-    const known = orderId === undefined ? {} : { orderId };
-    infos.set(worktreePath, { ...known, worktreePath, registered: false, exists: true });
-  }
-  for (const name of namesIn(join(theater.gitDir, 'worktrees'))) {
-    const adminPath = join(theater.gitDir, 'worktrees', name);
-    const orderId = orderOfName(name);
-    const linked = readText(join(adminPath, 'gitdir'))
-      ?.trim()
-      .replace(/\/\.git$/, '');
-    if (orderId === undefined || linked === undefined) continue;
-    if (!isInside(theater.worktreesPath, linked)) continue;
-    const info: WorktreeInfo = {
-      orderId,
-      worktreePath: linked,
-      registered: true,
-      exists: infos.has(linked),
-    };
-    const branch = headBranch(adminPath);
-    const headSha = branch === undefined ? undefined : findRef(theater.gitDir, branchRef(branch));
-    if (branch !== undefined) info.branch = branch;
-    if (headSha !== undefined) info.headSha = headSha;
-    const reason = quarantineReason(adminPath);
-    if (reason !== undefined) info.quarantineReason = reason;
-    infos.set(linked, info);
-  }
-  return [...infos.values()].sort((a, b) => (a.worktreePath < b.worktreePath ? -1 : 1));
-}
-
-const QUARANTINED = 'quarantined: ';
-
-/**
- * Sets an order's worktree aside: it cannot be removed, nor pruned by git, until released. This is
- * git's own worktree lock, so `git worktree list` shows the reason.
- */
-export async function quarantineWorktree(input: {
-  theater: Theater;
-  orderId: string;
-  reason: string;
-}): Promise<void> {
-  const { adminPath } = requireWorktree(input.theater, input.orderId);
-  const reason = input.reason.replace(/\s+/g, ' ').trim().slice(0, 500);
-  await withLock(input.theater.gitDir, orderLock(input.orderId), async (hold) =>
-    hold.write(join(adminPath, 'locked'), `${QUARANTINED}${reason}\n`),
-  );
-}
-
-/** Ends a quarantine; harmless if there is none. */
-export async function releaseWorktree(input: { theater: Theater; orderId: string }): Promise<void> {
-  const { adminPath } = requireWorktree(input.theater, input.orderId);
-  await withLock(input.theater.gitDir, orderLock(input.orderId), async () => {
-    if (quarantineReason(adminPath) !== undefined) rmSync(join(adminPath, 'locked'));
-  });
-}
-
-/** True if the order's worktree is set aside; false if it is not or there is none. */
-export async function isQuarantined(theater: Theater, orderId: string): Promise<boolean> {
-  return (
-    quarantineReason(adminPathOf(theater.gitDir, requireId('order_id', orderId))) !== undefined
-  );
-}
-
-function quarantineReason(adminPath: string): string | undefined {
-  const text = readText(join(adminPath, 'locked'));
-  return text?.startsWith(QUARANTINED) ? text.slice(QUARANTINED.length).trim() : undefined;
-}
-
 /** Written before a removal starts: what lies there afterwards is rest, not work. */
 export function removalMark(adminPath: string): string {
   return join(adminPath, 'ironclaw-removing');
@@ -204,7 +105,7 @@ function findComplete(
   const adminPath = adminPathOf(theater.gitDir, orderId);
   const record = readRecord(theater.gitDir, orderId);
   const worktreePath = worktreePathOf(theater, orderId);
-  // The index is written last: with it the files may hold work, without it they are a half-made copy.
+  // The index is written last: without it the files are a half-made copy, with it they are work.
   const complete =
     record !== undefined &&
     existsSync(join(adminPath, 'index')) &&
@@ -262,9 +163,7 @@ async function startBranch(
     await keepReachable(hold, gitDir, orderId, tip);
   }
   // The record comes first: a branch without one would count as somebody else's.
-  const { archive } = record ?? {};
-  const kept = archive && isOurs ? { archive } : {};
-  writeRecord(hold, gitDir, orderId, { branch, baseSha, ...kept });
+  writeRecord(hold, gitDir, orderId, { branch, baseSha });
   if (tip !== baseSha) await moveRef(hold, gitDir, branchRef(branch), baseSha, tip);
   return baseSha;
 }
@@ -304,8 +203,4 @@ async function build(
 
 function conflict(orderId: string, field: string, details: Record<string, unknown>): AppError {
   return new AppError('WORKTREE_CONFLICT', { id: orderId }, { field, details });
-}
-
-function namesIn(path: string): string[] {
-  return existsSync(path) ? readdirSync(path).sort() : [];
 }

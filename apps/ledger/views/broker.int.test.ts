@@ -106,5 +106,7 @@ describe('the views of a real ledger', () => {
     await applyStreams(s.broker.jsm, [LEDGER]);
     await s.log.appendBatch(facts(20).map((event) => ({ event })));
     await waitFor(() => s.views.at() === 20, { timeoutMs: 10_000 });
+    const { tables } = await s.views.digest();
+    expect(tables.find(({ name }) => name === 'events')?.rows).toBe(20);
   });
 });

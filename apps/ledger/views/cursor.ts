@@ -1,8 +1,8 @@
 import { invalid } from '#libs/contracts';
 
 /**
- * A place in a list: go on after the row with key `key` (`next`), or back before it (`prev`), in the
- * list's own direction.
+ * A place in a list: go on after the row with key `key` (`next`), or back before it (`prev`), in
+ * the list's own direction.
  */
 export type Cursor = { side: 'next' | 'prev'; key: number };
 

@@ -18,7 +18,7 @@ export type TheaterState = {
   version: number;
 };
 
-/** Folds one event into the theater that it names; an event at or below `version` changes nothing. */
+/** Folds one event into the theater that it names; one at or below `version` changes nothing. */
 export function evolveTheater(state: TheaterState | undefined, event: StoredEvent): TheaterState {
   if (state !== undefined && event.seq <= state.version) return state;
   const next: TheaterState =

@@ -11,12 +11,7 @@ import { eventsView } from './events-view.ts';
 import { findEvent } from './search.ts';
 
 /** The views of the ledger role. The events view stands first: it drops repeated events. */
-export const LEDGER_VIEWS: readonly View<StoredEvent>[] = [
-  eventsView,
-  ordersView,
-  runsView,
-  theatersView,
-];
+const LEDGER_VIEWS: readonly View<StoredEvent>[] = [eventsView, ordersView, runsView, theatersView];
 
 export type LedgerViewsOptions = Omit<ProjectionOptions<StoredEvent>, 'name' | 'views'>;
 

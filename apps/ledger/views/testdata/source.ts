@@ -5,7 +5,7 @@ import type { EventBatch, Followed } from '#libs/projections';
 const encoder = new TextEncoder();
 
 /** The bytes under which the ledger would store an event. */
-export function bytesOf({ seq: _seq, ...body }: StoredEvent): Uint8Array {
+function bytesOf({ seq: _seq, ...body }: StoredEvent): Uint8Array {
   return encoder.encode(JSON.stringify(body));
 }
 
