@@ -29,12 +29,14 @@ export type Attempt = {
   unitId: string;
   workspace: Workspace;
   startedAt: Date;
+  /** Sequence of its ORDER_STARTED. */
+  startedSeq: number;
   /** Aborted when the order is taken away: nothing more may be written then. */
   taken: AbortSignal;
 };
 
 /** The end of the budget kept for the report, the commit and the last events. */
-const RESERVE_SHARE = 0.1;
+const RESERVE_SHARE = 0.2;
 const RESERVE_MS_MAX = 1_000;
 const STORE_RETRY_MS = 250;
 
@@ -50,7 +52,7 @@ type Outcome =
 export async function runAttempt(tools: AttemptTools, attempt: Attempt): Promise<void> {
   const { unitId, taken } = attempt;
   const stages = createStages((stage) => signalStage(tools, attempt, stage));
-  const deadline = startDeadline(attempt);
+  const deadline = startDeadline(attempt.startedAt, tools.context.log.defaults.now);
   const signal = AbortSignal.any([taken, deadline.signal]);
   const state = { attempt: attempt.attempt, unit_id: unitId };
   let calls: ModelCalls | undefined;
@@ -72,6 +74,7 @@ export async function runAttempt(tools: AttemptTools, attempt: Attempt): Promise
     outcome = failed(tools, attempt, error, stages.current());
   } finally {
     deadline.clear();
+    stages.enter('committing');
     await stages.end();
   }
   await finish(tools, attempt, { order, calls }, outcome);
@@ -86,14 +89,14 @@ function failed(tools: AttemptTools, attempt: Attempt, error: unknown, stage: St
 }
 
 /** The time budget: it counts from the claim, so that a slow start does not stretch it. */
-function startDeadline({ startedAt }: Attempt) {
+function startDeadline(startedAt: Date, now: () => Date) {
   const over = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   return {
     signal: over.signal,
     set: (budgetMs: number) => {
       const reserveMs = Math.min(budgetMs * RESERVE_SHARE, RESERVE_MS_MAX);
-      const waitMs = startedAt.getTime() + budgetMs - reserveMs - Date.now();
+      const waitMs = startedAt.getTime() + budgetMs - reserveMs - now().getTime();
       const error = new AppError('TIMEOUT', { what: 'The order', limit_ms: budgetMs });
       timer = setTimeout(() => over.abort(error), Math.max(0, waitMs));
     },
@@ -146,6 +149,7 @@ function unitPorts(
 
 /** A signal is worth no retry: the next one tells more. */
 async function signalStage(tools: AttemptTools, run: Attempt, stage: Stage): Promise<void> {
+  if (run.taken.aborted) return;
   const { order_id, theater_id } = run.job;
   const place = { order_id, theater_id, run_id: run.runId };
   const { attempt, unitId } = run;
@@ -167,7 +171,7 @@ async function finish(
   const { context, book } = tools;
   const { job, unitId } = attempt;
   // Another unit may be at work in the same folder by now.
-  const { order } = await untilStored(() => book.load(job), attempt.taken);
+  const { order } = await untilStored(() => book.load(job, attempt.startedSeq), attempt.taken);
   if (order.unit_id !== unitId || order.attempt !== attempt.attempt || order.status !== 'RUNNING') {
     const now = { status: order.status, attempt: order.attempt, unit_id: order.unit_id };
     context.logger.warn({ order_id: job.order_id, unitId, now }, 'the order moved on; given up');
