@@ -30,7 +30,16 @@ export class Stopping extends Error {}
 /** A job that cannot be worked on yet. */
 class TooEarly extends Error {}
 
-const DELIVERIES_MAX = 10;
+/** A job that can never be worked on; its cause says why. */
+class Poison extends Error {
+  override readonly cause: AppError;
+  constructor(cause: AppError) {
+    super(cause.message, { cause });
+    this.cause = cause;
+  }
+}
+
+const DELIVERIES_MAX = 20;
 /** Looks at an order before its job is handed back. */
 const ROUNDS = 5;
 
@@ -67,6 +76,8 @@ async function settle(tools: JobTools, lease: Lease): Promise<void> {
       logger.warn({ seq, reason: error.message }, 'lost the job; another worker may have it');
     } else if (error instanceof Stopping) {
       answer(tools, lease, (delivery) => delivery.nak(0));
+    } else if (error instanceof Poison) {
+      await bury(tools, lease, error.cause);
     } else if (deliveries < DELIVERIES_MAX || isTransient(error)) {
       const delayMs = retryDelayMs(deliveries, Math.random());
       logger.warn({ err: error, seq, deliveries, delayMs }, 'the job will be delivered again');
@@ -117,7 +128,7 @@ async function bury(tools: JobTools, lease: Lease, error: unknown): Promise<void
 async function take(tools: JobTools, lease: Lease): Promise<void> {
   const { seq } = lease.delivery();
   const job = readJob(lease.delivery());
-  if (job === undefined) return bury(tools, lease, invalid('job', 'is not a job message'));
+  if (job === undefined) throw new Poison(invalid('job', 'is not a job message of this queue'));
   for (let round = 0; round < ROUNDS; round += 1) {
     if (await act(tools, lease, job)) return;
     // What was read was old (a replica may be behind), or somebody was faster: look again.
@@ -140,7 +151,7 @@ async function act(tools: JobTools, lease: Lease, job: JobMessage): Promise<bool
   if (verdict.do === 'wait') {
     throw new TooEarly(`attempt ${attempt} of order ${order_id} is not in the ledger`);
   }
-  const workspace = await openOrFail(tools, lease, job, held.order);
+  const workspace = await openOrFail(tools, job, held.order);
   if (workspace === undefined) return true;
   if (verdict.do === 'take over') return takeOver(tools, lease, job, held.order, workspace);
   const beginning = newBeginning(tools, lease, attempt, job.unit_id);
@@ -161,10 +172,9 @@ function readJob({ data, subject }: Delivery): JobMessage | undefined {
   }
 }
 
-/** Opens the order's files. Where that cannot be, an order that is known fails, another is buried. */
+/** Opens the order's files. Where that cannot be, an order that is known fails. */
 async function openOrFail(
   tools: JobTools,
-  lease: Lease,
   job: JobMessage,
   order: OrderState,
 ): Promise<Workspace | undefined> {
@@ -177,8 +187,8 @@ async function openOrFail(
     );
   } catch (error) {
     if (!isAppError(error) || error.retry !== 'never') throw error;
-    if (order.version === 0) await bury(tools, lease, error);
-    else await failUnopened(tools, job, order, error);
+    if (order.version === 0) throw new Poison(error);
+    await failUnopened(tools, job, order, error);
     return undefined;
   }
 }
