@@ -11,9 +11,10 @@ import { jobSubject, setAside } from '#libs/eventlog';
 import { failOrder, hasRetriesLeft, type OrderState } from '#libs/orders';
 import type { RoleContext } from '#libs/runtime';
 import { assertWorktree } from '#libs/worktrees';
-import { type AttemptTools, runAttempt } from './attempt.ts';
+import type { AttemptTools } from './attempt.ts';
 import { type Delivery, holdLease, type Lease, LeaseLost } from './lease.ts';
 import { type Beginning, judge } from './orders.ts';
+import { runAttempt } from './run.ts';
 import { finishCommitted, giveUp, REISSUE_REASON, retryCap } from './takeover.ts';
 import type { OpenWorkspace, Workspace } from './workspace.ts';
 
