@@ -1,10 +1,4 @@
-import {
-  type AarFile,
-  aarFile,
-  AppError,
-  type GateResult,
-  isAppError,
-} from '#libs/contracts';
+import { type AarFile, aarFile, AppError, type GateResult, isAppError } from '#libs/contracts';
 import { listTree, readBlob, statusOf, type Theater } from '#libs/worktrees';
 
 /** What the gates look at: one commit of an order's branch, and the worktree it was made in. */
@@ -75,7 +69,8 @@ async function artifactsExist(candidate: Candidate): Promise<Result> {
   if (!read.ok) return failed('no artifacts are known without a valid AAR');
   const { repoPath } = candidate.theater;
   const files = await listTree({ repoPath, ref: candidate.commitSha });
-  const present = new Set(files.map(({ path }) => path));
+  // A link or a submodule is no content of its own: what it names may lie anywhere.
+  const present = new Set(files.filter(({ mode }) => isRegular(mode)).map(({ path }) => path));
   const missing = read.aar.artifacts.map(({ path }) => path).filter((path) => !present.has(path));
   if (missing.length === 0)
     return passed(`${read.aar.artifacts.length} artifacts are in the commit`);
@@ -83,6 +78,9 @@ async function artifactsExist(candidate: Candidate): Promise<Result> {
     missing: missing.slice(0, 100),
   });
 }
+
+/** Git's modes of regular files: 100644 and 100755. */
+const isRegular = (mode: number): boolean => (mode & 0o170000) === 0o100000;
 
 async function cleanTree({ worktreePath }: Candidate): Promise<Result> {
   const { clean, changed } = await statusOf(worktreePath);

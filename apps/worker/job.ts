@@ -11,9 +11,10 @@ import { jobSubject, setAside } from '#libs/eventlog';
 import { failOrder, hasRetriesLeft, type OrderState } from '#libs/orders';
 import type { RoleContext } from '#libs/runtime';
 import { assertWorktree } from '#libs/worktrees';
-import { type AttemptTools, runAttempt } from './attempt.ts';
+import type { AttemptTools } from './attempt.ts';
 import { type Delivery, holdLease, type Lease, LeaseLost } from './lease.ts';
-import { judge } from './orders.ts';
+import { type Beginning, judge } from './orders.ts';
+import { runAttempt } from './run.ts';
 import { finishCommitted, giveUp, REISSUE_REASON, retryCap } from './takeover.ts';
 import type { OpenWorkspace, Workspace } from './workspace.ts';
 
@@ -30,7 +31,18 @@ export class Stopping extends Error {}
 /** A job that cannot be worked on yet. */
 class TooEarly extends Error {}
 
-const DELIVERIES_MAX = 10;
+/** A job that can never be worked on; its cause says why. */
+class Poison extends Error {
+  override readonly cause: AppError;
+  constructor(cause: AppError) {
+    super(cause.message, { cause });
+    this.cause = cause;
+  }
+}
+
+const DELIVERIES_MAX = 20;
+/** Looks at an order before its job is handed back. */
+const ROUNDS = 5;
 
 /** Makes the function that settles deliveries: it never rejects and may meet a job many times. */
 export function createJobHandler(tools: JobTools): (delivery: Delivery) => Promise<void> {
@@ -65,6 +77,8 @@ async function settle(tools: JobTools, lease: Lease): Promise<void> {
       logger.warn({ seq, reason: error.message }, 'lost the job; another worker may have it');
     } else if (error instanceof Stopping) {
       answer(tools, lease, (delivery) => delivery.nak(0));
+    } else if (error instanceof Poison) {
+      await bury(tools, lease, error.cause);
     } else if (deliveries < DELIVERIES_MAX || isTransient(error)) {
       const delayMs = retryDelayMs(deliveries, Math.random());
       logger.warn({ err: error, seq, deliveries, delayMs }, 'the job will be delivered again');
@@ -113,30 +127,38 @@ async function bury(tools: JobTools, lease: Lease, error: unknown): Promise<void
 
 /** Does with a job what the state of its order asks for. */
 async function take(tools: JobTools, lease: Lease): Promise<void> {
-  const { context, book } = tools;
   const { seq } = lease.delivery();
   const job = readJob(lease.delivery());
-  if (job === undefined) return bury(tools, lease, invalid('job', 'is not a job message'));
+  if (job === undefined) throw new Poison(invalid('job', 'is not a job message of this queue'));
+  for (let round = 0; round < ROUNDS; round += 1) {
+    if (await act(tools, lease, job)) return;
+    // What was read was old (a replica may be behind), or somebody was faster: look again.
+  }
+  throw new TooEarly(`job ${seq}: its order changes faster than it can be read`);
+}
+
+/** One look and one step; false: the order stood otherwise than it seemed. */
+async function act(tools: JobTools, lease: Lease, job: JobMessage): Promise<boolean> {
+  const { context, book } = tools;
+  const { seq } = lease.delivery();
+  const { order_id, attempt } = job;
   const held = await book.load(job);
   const verdict = judge(held, job, seq);
-  const { order_id, attempt } = job;
-  switch (verdict.do) {
-    case 'drop':
-      context.logger.info({ order_id, attempt, seq, reason: verdict.reason }, 'the job is dropped');
-      return undefined;
-    case 'wait':
-      throw new TooEarly(`attempt ${attempt} of order ${order_id} is not in the ledger`);
-    case 'begin': {
-      const workspace = await openOrFail(tools, lease, job, held.order);
-      if (workspace !== undefined) await begin(tools, lease, job, held.order, workspace);
-      return undefined;
-    }
-    case 'take over': {
-      const workspace = await openOrFail(tools, lease, job, held.order);
-      if (workspace !== undefined) await takeOver(tools, lease, job, held.order, workspace);
-      return undefined;
-    }
+  if (verdict.do === 'drop') {
+    const { reason } = verdict;
+    context.logger.info({ order_id, attempt, seq, reason }, 'the job is dropped');
+    return true;
   }
+  if (verdict.do === 'wait') {
+    throw new TooEarly(`attempt ${attempt} of order ${order_id} is not in the ledger`);
+  }
+  const workspace = await openOrFail(tools, job, held.order);
+  if (workspace === undefined) return true;
+  if (verdict.do === 'take over') return takeOver(tools, lease, job, held.order, workspace);
+  const beginning = newBeginning(tools, lease, attempt, job.unit_id);
+  return work(tools, lease, { job, order: held.order, workspace, beginning }, (startedBy) =>
+    book.begin(job, startedBy),
+  );
 }
 
 /** The job in a message; undefined where it is none, or lies in another theater's queue. */
@@ -151,10 +173,9 @@ function readJob({ data, subject }: Delivery): JobMessage | undefined {
   }
 }
 
-/** Opens the order's files. Where that cannot be, an order that is known fails, another is buried. */
+/** Opens the order's files. Where that cannot be, an order that is known fails. */
 async function openOrFail(
   tools: JobTools,
-  lease: Lease,
   job: JobMessage,
   order: OrderState,
 ): Promise<Workspace | undefined> {
@@ -167,8 +188,8 @@ async function openOrFail(
     );
   } catch (error) {
     if (!isAppError(error) || error.retry !== 'never') throw error;
-    if (order.version === 0) await bury(tools, lease, error);
-    else await failUnopened(tools, job, order, error);
+    if (order.version === 0) throw new Poison(error);
+    await failUnopened(tools, job, order, error);
     return undefined;
   }
 }
@@ -185,26 +206,37 @@ async function failUnopened(
   await book.decide(job, (order) => failOrder(order, { attempt, unitId: null, ...failure }));
 }
 
-async function begin(
+function newBeginning(
+  { context }: JobTools,
+  lease: Lease,
+  attempt: number,
+  unitId: string | null | undefined,
+): Beginning {
+  return {
+    attempt,
+    unitId: unitId ?? `assault_${context.log.defaults.newId()}`,
+    jobSeq: lease.delivery().seq,
+    leaseMs: context.config.jobLeaseMs,
+  };
+}
+
+type Work = { job: JobMessage; order: OrderState; workspace: Workspace; beginning: Beginning };
+
+/** Claims the order and executes it; false: it could not be claimed. */
+async function work(
   tools: JobTools,
   lease: Lease,
-  job: JobMessage,
-  { run_id: runId }: OrderState,
-  workspace: Workspace,
-): Promise<void> {
-  const { context, book } = tools;
-  const { log, config, logger } = context;
-  const { attempt } = job;
-  const unitId = job.unit_id ?? `assault_${log.defaults.newId()}`;
-  const startedAt = log.defaults.now();
-  const { seq: jobSeq } = lease.delivery();
-  const beginning = { attempt, unitId, jobSeq, leaseMs: config.jobLeaseMs };
-  if (!(await book.begin(job, beginning))) {
-    logger.info({ order_id: job.order_id, attempt }, 'another unit was faster; the job is dropped');
-    return;
-  }
+  { job, order, workspace, beginning }: Work,
+  claim: (beginning: Beginning) => Promise<number | null>,
+): Promise<boolean> {
+  const startedAt = tools.context.log.defaults.now();
+  const startedSeq = await claim(beginning);
+  if (startedSeq === null) return false;
+  const { attempt, unitId } = beginning;
   const taken = AbortSignal.any([lease.signal, tools.stopping]);
-  await runAttempt(tools, { job, runId, attempt, unitId, workspace, startedAt, taken });
+  const { run_id: runId } = order;
+  await runAttempt(tools, { job, runId, attempt, unitId, workspace, startedAt, startedSeq, taken });
+  return true;
 }
 
 /** The unit of this job has died: its work is finished, handed to the planner, or begun again here. */
@@ -214,25 +246,19 @@ async function takeOver(
   job: JobMessage,
   order: OrderState,
   workspace: Workspace,
-): Promise<void> {
+): Promise<boolean> {
   const { context, book } = tools;
-  const { log, config, logger } = context;
-  if (await finishCommitted(tools, job, order, workspace)) return;
+  if (await finishCommitted(tools, job, order, workspace)) return true;
   const maxRetries = await retryCap(job, order, workspace);
-  const { order_id, unit_id } = order;
-  logger.warn({ order_id, attempt: order.attempt, unit_id }, 'a unit has fallen silent');
+  const { order_id, attempt, unit_id } = order;
+  context.logger.warn({ order_id, attempt, unit_id }, 'a unit has fallen silent');
   if (order.created || !hasRetriesLeft(order, maxRetries)) {
     // Who created the order makes a new worktree and a new job for the next attempt.
     await book.decide(job, giveUp(order, maxRetries));
-    return;
+    return true;
   }
-  const attempt = order.attempt + 1;
-  const unitId = `assault_${log.defaults.newId()}`;
-  const startedAt = log.defaults.now();
-  const { seq: jobSeq } = lease.delivery();
-  const beginning = { attempt, unitId, jobSeq, leaseMs: config.jobLeaseMs };
-  if (!(await book.restart(job, beginning, { reason: REISSUE_REASON, maxRetries }))) return;
-  const taken = AbortSignal.any([lease.signal, tools.stopping]);
-  const { run_id: runId } = order;
-  await runAttempt(tools, { job, runId, attempt, unitId, workspace, startedAt, taken });
+  const beginning = newBeginning(tools, lease, attempt + 1, null);
+  return work(tools, lease, { job, order, workspace, beginning }, (next) =>
+    book.restart(job, next, { reason: REISSUE_REASON, maxRetries }),
+  );
 }

@@ -8,8 +8,7 @@ import {
   parse,
 } from '#libs/contracts';
 
-/** Name of the order in a worktree. */
-export const ORDER_PATH = 'order.json';
+const ORDER_PATH = 'order.json';
 const ORDER_BYTES_MAX = 1024 * 1024;
 
 /**

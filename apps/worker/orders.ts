@@ -34,15 +34,19 @@ export type Held = {
 export type Beginning = { attempt: number; unitId: string; jobSeq: number; leaseMs: number };
 
 export type OrderBook = {
-  load(job: JobMessage): Promise<Held>;
-  /** ORDER_CLAIMED and ORDER_STARTED together; false: another unit was faster, or it is too late. */
-  begin(job: JobMessage, beginning: Beginning): Promise<boolean>;
+  /** @param minSeq an event known to be stored; a replica that is behind it is asked again */
+  load(job: JobMessage, minSeq?: number): Promise<Held>;
+  /**
+   * ORDER_CLAIMED and ORDER_STARTED together. Answers their last sequence, or null where the order
+   * stands otherwise than it seemed, as another unit was faster.
+   */
+  begin(job: JobMessage, beginning: Beginning): Promise<number | null>;
   /** Takes the order from a unit that died and begins the next attempt at once. */
   restart(
     job: JobMessage,
     beginning: Beginning,
     reissue: { reason: string; maxRetries: number },
-  ): Promise<boolean>;
+  ): Promise<number | null>;
   /** Appends what is decided; false: refused, because the order has moved on without this unit. */
   decide(job: JobMessage, decision: (order: OrderState) => Decision): Promise<boolean>;
   /** Appends a fact about the order that moves no status; the same `key` again writes nothing. */
@@ -59,9 +63,9 @@ type Fold = { order: OrderState | undefined; jobSeq: number | null };
 
 /**
  * The orders as this worker sees and moves them.
- * @param process tells this process from others; stands in ORDER_STARTED
+ * @param processName tells this process from others; stands in ORDER_STARTED
  */
-export function createOrderBook(log: EventLog, process: string): OrderBook {
+export function createOrderBook(log: EventLog, processName: string): OrderBook {
   const { garrisonId } = log;
   const store = createAggregateStore<Fold>(
     log.broker,
@@ -77,32 +81,32 @@ export function createOrderBook(log: EventLog, process: string): OrderBook {
   const write = async (
     job: JobMessage,
     decision: (order: OrderState) => Decision,
-  ): Promise<number | null> => {
+  ): Promise<{ seq: number | null } | null> => {
     try {
       const done = await command(log, store, filterOf(job), ({ state }) =>
         decision(known(state, job)),
       );
-      return done.drafts.length;
+      return { seq: done.appended.at(-1)?.seq ?? null };
     } catch (error) {
       // The id of another unit's event: two jobs named the same unit, and the other was faster.
       if (isAppError(error, 'ILLEGAL_TRANSITION', 'EVENT_ID_CONFLICT')) return null;
       throw error;
     }
   };
-  const worker = `${hostname().slice(0, 100)}:${process}`;
+  const worker = `${hostname().slice(0, 100)}:${processName}`;
 
   return {
-    load: async (job) => {
-      const { state } = await store.load(filterOf(job));
+    load: async (job, minSeq) => {
+      const { state } = await store.load(filterOf(job), minSeq);
       return { order: known(state, job), jobSeq: state.jobSeq };
     },
     // Nothing to append would mean that a unit of this name is at work already.
     begin: async (job, beginning) =>
-      Number(await write(job, (order) => begin(order, beginning, worker))) > 0,
+      (await write(job, (order) => begin(order, beginning, worker)))?.seq ?? null,
     restart: async (job, beginning, reissue) => {
       const ts = log.defaults.now().toISOString();
       const decision = (order: OrderState) => restart(order, beginning, worker, { ...reissue, ts });
-      return Number(await write(job, decision)) > 0;
+      return (await write(job, decision))?.seq ?? null;
     },
     decide: async (job, decision) => (await write(job, decision)) !== null,
     tell: async ({ order_id, run_id, theater_id }, unitId, type, payload, key) => {

@@ -72,6 +72,7 @@ export function startQueues(options: QueueOptions): Queues {
     pulls.add(pulling);
     const delivery = await pulling.finally(() => pulls.delete(pulling));
     if (delivery === undefined) return;
+    if (stopped) return handBack(options, delivery);
     // There may be more: behind the others.
     turn.add(theater);
     pump();
@@ -100,6 +101,15 @@ export function startQueues(options: QueueOptions): Queues {
       while (tasks.size > 0) await Promise.all(tasks);
     },
   };
+}
+
+/** A job that came while the worker stops. */
+function handBack({ logger }: QueueOptions, delivery: Delivery): void {
+  try {
+    delivery.nak(0);
+  } catch (error) {
+    logger.info({ err: error, seq: delivery.seq }, 'a job comes again when its lease ends');
+  }
 }
 
 /** Makes the function that takes one job of a theater's queue, if one waits. It never rejects. */

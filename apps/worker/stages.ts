@@ -9,7 +9,7 @@ export type Stages = {
 };
 
 /** A unit signals at most so often; what comes faster is told late or, if it has passed, not. */
-export const SIGNAL_MS_MIN = 250;
+const SIGNAL_MS_MIN = 250;
 
 /** Tells each stage that lasts, through `emit`, which must not reject. */
 export function createStages(emit: (stage: Stage) => Promise<void>, minMs = SIGNAL_MS_MIN): Stages {

@@ -7,7 +7,8 @@ import {
   reissueOrder,
 } from '#libs/orders';
 import { reportFrom } from './aar.ts';
-import { type AttemptTools, endOf } from './attempt.ts';
+import type { AttemptTools } from './attempt.ts';
+import { endOf } from './end.ts';
 import { readOrder } from './order-file.ts';
 import type { Workspace } from './workspace.ts';
 

@@ -7,6 +7,7 @@ import { readPrices } from './prices.ts';
 
 const IO_BASE_URL = 'https://api.intelligence.io.solutions/api/v1';
 const OPENAI_BASE_URL = 'https://api.openai.com/v1';
+const DELAY_MS_MAX = 600_000;
 
 /** What modelFromEnv found. */
 export type ConfiguredModel = {
@@ -25,7 +26,10 @@ type Server = { name: string; apiKey?: string; baseUrl: string; defaultModel: st
  * IO_INTELLIGENCE_BASE_URL is set, else any server named by OPENAI_API_KEY or OPENAI_BASE_URL, else
  * the local extractive model. A key goes only to the base URL of its own pair.
  *
- * @throws {INVALID_REQUEST} a base URL or IRONCLAW_MODEL_PRICES is malformed
+ * IRONCLAW_LOCAL_MODEL_DELAY_MS (0 to 600 000) makes each answer of the local model take so long, to
+ * watch a run.
+ *
+ * @throws {INVALID_REQUEST} a base URL, IRONCLAW_MODEL_PRICES or the delay is malformed
  */
 export function modelFromEnv(
   env: Env,
@@ -34,7 +38,10 @@ export function modelFromEnv(
   const server = chooseServer(env);
   if (server === undefined) {
     return {
-      provider: localProvider(effects.now === undefined ? {} : { now: effects.now }),
+      provider: localProvider({
+        ...(effects.now && { now: effects.now }),
+        delayMs: localDelay(env),
+      }),
       announcement: 'No model key is set: using the local extractive model.',
       defaultModel: LOCAL_MODEL,
     };
@@ -47,6 +54,13 @@ export function modelFromEnv(
     announcement: `Using the model provider ${name} at ${new URL(baseUrl).host}${keyless}.`,
     defaultModel: value(env, 'IRONCLAW_MODEL') ?? server.defaultModel,
   };
+}
+
+function localDelay(env: Env): number {
+  const text = value(env, 'IRONCLAW_LOCAL_MODEL_DELAY_MS') ?? '0';
+  const delayMs = Number(text);
+  if (Number.isInteger(delayMs) && delayMs >= 0 && delayMs <= DELAY_MS_MAX) return delayMs;
+  throw invalid('IRONCLAW_LOCAL_MODEL_DELAY_MS', `must be 0 to ${DELAY_MS_MAX} milliseconds`);
 }
 
 function chooseServer(env: Env): Server | undefined {

@@ -181,6 +181,39 @@ describe('modelFromEnv', () => {
   );
 });
 
+describe('IRONCLAW_LOCAL_MODEL_DELAY_MS', () => {
+  const ask = (delay: string, signal: AbortSignal) =>
+    modelFromEnv({ IRONCLAW_LOCAL_MODEL_DELAY_MS: delay }).provider.complete({
+      model: 'default',
+      system: '',
+      files: [],
+      objective: 'Say something',
+      task: 'draft',
+      outputs: [],
+      signal,
+    });
+
+  test('makes an answer take so long', async () => {
+    const answer = await ask('60', new AbortController().signal);
+    expect(answer.requestMs).toBeGreaterThanOrEqual(55);
+  });
+
+  test('ends with the reason of the signal', async () => {
+    const stop = new AbortController();
+    const asked = ask('60000', stop.signal);
+    stop.abort(new Error('cancelled'));
+    await expect(asked).rejects.toThrow('cancelled');
+  });
+
+  test.each(['-1', '1.5', '600001', 'soon'])('refuses %s', (delay) => {
+    const error = thrown(() => modelFromEnv({ IRONCLAW_LOCAL_MODEL_DELAY_MS: delay }));
+    expect(error).toMatchObject({
+      code: 'INVALID_REQUEST',
+      field: 'IRONCLAW_LOCAL_MODEL_DELAY_MS',
+    });
+  });
+});
+
 test('Retry-After is read as seconds or as a date', () => {
   const read = (entries: Record<string, string>) => readRetryAfter(new Headers(entries));
   expect(read({ 'retry-after': '2.5' })).toBe(2500);

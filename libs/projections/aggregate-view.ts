@@ -23,7 +23,7 @@ export type AggregateViewOptions<E extends Recorded, S> = {
 };
 
 /** Weight (characters of JSON) of the states held between batches; twice this at most. */
-const RECENT_CHARS = 8_000_000;
+const RECENT_CHARS = 4_000_000;
 /** Weight of the states that are loaded within one batch before they are written back. */
 const TOUCHED_CHARS = 16_000_000;
 

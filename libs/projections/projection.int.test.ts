@@ -293,6 +293,15 @@ describe('rebuild', () => {
     await rebuilding;
   });
 
+  test('of an empty stream is done at once', async () => {
+    const stream = scripted<Toy>();
+    const projection = await start(stream);
+    await projection.rebuild();
+    stream.push(toy(1));
+    await projection.waitFor(1, soon);
+    expect(files()).toEqual(['toy.2.db']);
+  });
+
   test('given up half way leaves the old rows, and no file', async () => {
     const stream = scripted(toys(1, 2_000), () => 10);
     const projection = await start(stream);

@@ -35,6 +35,8 @@ export class ServedBuild<E extends Recorded> {
   readonly #options: ServedOptions<E>;
   readonly #builds: Builds;
   readonly #closing = new AbortController();
+  /** Every build whose file is open. */
+  readonly #open = new Set<Build<E>>();
   #streamId: string;
   #current: Build<E>;
   #next: { build: Build<E>; done: PromiseWithResolvers<void> } | undefined;
@@ -62,43 +64,41 @@ export class ServedBuild<E extends Recorded> {
     return this.#next !== undefined;
   }
 
-  rebuild(): Promise<void> {
+  async rebuild(): Promise<void> {
     if (this.#next !== undefined) return this.#next.done.promise;
-    if (this.#closing.signal.aborted) return Promise.reject(new Error('the views are closed'));
+    if (this.#closing.signal.aborted) throw new Error('the views are closed');
     const build = this.#create();
     const done = Promise.withResolvers<void>();
-    // Its failure is logged; nobody has to wait for it.
-    done.promise.catch(() => undefined);
     this.#next = { build, done };
     this.#options.logger.info({ build: build.number }, 'rebuild started');
+    // Level from the start where there is nothing to read.
+    if (this.#current.store.position.seq === 0) this.#swap(build);
     return done.promise;
   }
 
   async close(): Promise<void> {
     this.#closing.abort();
-    const builds = [this.#current, this.#next?.build].filter((build) => build !== undefined);
-    for (const { projector } of builds) projector.stop();
-    await Promise.all(builds.map(({ closed }) => closed));
+    for (const { projector } of this.#open) projector.stop();
+    await Promise.all([...this.#open].map(({ closed }) => closed));
   }
 
   /** Opens an earlier build; undefined, and the file is gone, where it cannot be used. */
   #reopen(number: number): Build<E> | undefined {
-    const opened = this.#open(number);
+    const opened = this.#openStore(number);
     if (opened.ok) return this.#start(number, opened.store);
     this.#options.logger.warn({ reason: opened.reason }, 'views start over');
-    if (opened.reason === 'damaged') this.#builds.setAside(number);
-    this.#builds.remove(number);
+    this.#discard(number, opened.reason === 'damaged');
     return undefined;
   }
 
   #create(): Build<E> {
     const number = this.#builds.next();
-    const opened = this.#open(number);
+    const opened = this.#openStore(number);
     if (!opened.ok) throw new Error(`a new view file is of ${opened.reason}`);
     return this.#start(number, opened.store);
   }
 
-  #open(number: number) {
+  #openStore(number: number) {
     const { views } = this.#options;
     return openStore({ file: this.#builds.path(number), views, streamId: this.#streamId });
   }
@@ -115,6 +115,7 @@ export class ServedBuild<E extends Recorded> {
     });
     const file = this.#builds.path(number);
     const build: Build<E> = { number, file, store, projector, closed: Promise.resolve() };
+    this.#open.add(build);
     build.closed = this.#watch(build);
     return build;
   }
@@ -149,6 +150,7 @@ export class ServedBuild<E extends Recorded> {
     const ending = await build.projector.ended;
     if (ending !== 'stopped' && build === this.#current) await this.#startOver(ending);
     build.store.close();
+    this.#open.delete(build);
     if (build === this.#next?.build) {
       const { done } = this.#next;
       this.#next = undefined;
@@ -156,9 +158,17 @@ export class ServedBuild<E extends Recorded> {
       this.#options.logger.warn({ build: build.number, ending }, 'rebuild ended early');
       done.reject(new Error(`the rebuild ended early: ${ending}`));
     }
-    if (build === this.#current) return;
-    if (ending === 'damaged') this.#builds.setAside(build.number);
-    this.#builds.remove(build.number);
+    if (build !== this.#current) this.#discard(build.number, ending === 'damaged');
+  }
+
+  #discard(number: number, damaged: boolean): void {
+    try {
+      if (damaged) this.#builds.setAside(number);
+      this.#builds.remove(number);
+    } catch (error) {
+      // The next start sweeps what is left.
+      this.#options.logger.warn({ err: error, build: number }, 'view file could not be removed');
+    }
   }
 
   /** Puts an empty build in place of one that can no longer be served. */

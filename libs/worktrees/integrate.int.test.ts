@@ -28,7 +28,7 @@ async function order(theater: Theater, orderId: string, files: Files) {
 
 type Ordered = Awaited<ReturnType<typeof order>>;
 
-const into = (theater: Theater, { orderId, branch, sha }: Ordered, branchWins?: string[]) =>
+const into = (theater: Theater, { orderId, branch, sha }: Ordered, branchOnly?: string[]) =>
   integrate({
     theater,
     orderId,
@@ -37,7 +37,7 @@ const into = (theater: Theater, { orderId, branch, sha }: Ordered, branchWins?: 
     message: `Integrate ${orderId}`,
     author,
     timestampSec: at,
-    ...(branchWins ? { branchWins } : {}),
+    ...(branchOnly ? { branchOnly } : {}),
   });
 
 /** A commit of the user on the mainline. */
@@ -167,15 +167,27 @@ describe('integrate', () => {
     },
   );
 
-  test('branchWins takes the branch’s version of the files that each order writes', async () => {
+  test('branchOnly leaves the files that each order writes on the branches', async () => {
     using s = scratch();
     const theater = await s.theater();
     const a = await order(theater, 'a', { 'aar.json': 'a', 'outputs/a': '1' });
-    const b = await order(theater, 'b', { 'aar.json': 'b', 'outputs/b': '1' });
-    await into(theater, a, ['aar.json']);
+    const b = await order(theater, 'b', { 'aar.json': 'b', 'outputs/b': '1', 'sub/aar.json': 'b' });
+    const first = await into(theater, a, ['aar.json']);
     const { commitSha } = await into(theater, b, ['aar.json']);
-    expect(git(theater.repoPath, 'show', `${commitSha}:aar.json`)).toBe('b');
-    expect(git(theater.repoPath, 'ls-files')).toBe('aar.json\noutputs/a\noutputs/b');
+    // Only names in the root are meant; the branch's own commit keeps what the order wrote.
+    expect(git(theater.repoPath, 'ls-files')).toBe('outputs/a\noutputs/b\nsub/aar.json');
+    expect(git(theater.repoPath, 'show', `${first.commitSha}^2:aar.json`)).toBe('a');
+    expect(git(theater.repoPath, 'show', `${commitSha}^2:aar.json`)).toBe('b');
+    expect(status(theater)).toBe('');
+  });
+
+  test('branchOnly keeps the file of that name that the mainline has of its own', async () => {
+    using s = scratch();
+    const theater = await s.theater();
+    userCommit(theater, { 'aar.json': 'the user’s' });
+    const a = await order(theater, 'a', { 'aar.json': 'a', 'outputs/a': '1' });
+    const { commitSha } = await into(theater, a, ['aar.json']);
+    expect(git(theater.repoPath, 'show', `${commitSha}:aar.json`)).toBe('the user’s');
     expect(status(theater)).toBe('');
   });
 

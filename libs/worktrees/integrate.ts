@@ -34,8 +34,8 @@ export type IntegrateInput = {
   message: string;
   author: Author;
   timestampSec: number;
-  /** Paths where the branch's version counts when both sides changed it, as `aar.json`. */
-  branchWins?: readonly string[];
+  /** Names in the root that stay on the branch, as `aar.json`, which every order writes. */
+  branchOnly?: readonly string[];
 };
 
 /**
@@ -111,8 +111,8 @@ async function mergeTree(input: IntegrateInput, ours: string, theirs: string): P
     trees[side as keyof typeof trees] = (await loadCommit(gitDir, sha)).tree;
   }
   const conflicts: string[] = [];
-  const branchWins = new Set(input.branchWins);
-  const merged = await mergeTrees({ gitDir, branchWins, conflicts }, trees);
+  const branchOnly = new Set(input.branchOnly);
+  const merged = await mergeTrees({ gitDir, branchOnly, conflicts }, trees);
   if (conflicts.length > 0) throw conflict(conflicts.sort());
   if (merged === undefined) writeObject(gitDir, 'tree', new Uint8Array());
   return merged ?? EMPTY_TREE;

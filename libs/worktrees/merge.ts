@@ -5,8 +5,8 @@ import { entriesByName, Mode, type TreeEntry, writeTree } from './trees.ts';
 
 export type Merge = {
   gitDir: string;
-  /** Paths where the branch's version counts without a conflict. */
-  branchWins: ReadonlySet<string>;
+  /** Names in the root that the mainline keeps as they are, whatever the branch has there. */
+  branchOnly: ReadonlySet<string>;
   /** Paths that cannot be merged; filled while merging. */
   conflicts: string[];
 };
@@ -25,7 +25,8 @@ export async function mergeTrees(
 ): Promise<string | undefined> {
   const { base, ours, theirs } = trees;
   if (ours === theirs || base === theirs) return ours;
-  if (base === ours) return theirs;
+  const isRoot = prefix === '';
+  if (base === ours && !(isRoot && merge.branchOnly.size > 0)) return theirs;
   const sides = {
     base: await entriesByName(merge.gitDir, base),
     ours: await entriesByName(merge.gitDir, ours),
@@ -39,7 +40,8 @@ export async function mergeTrees(
       ours: sides.ours.get(name),
       theirs: sides.theirs.get(name),
     };
-    const entry = await mergeEntry(merge, three, prefix + name);
+    const kept = isRoot && merge.branchOnly.has(name);
+    const entry = kept ? three.ours : await mergeEntry(merge, three, prefix + name);
     if (entry) merged.push(entry);
   }
   return merged.length === 0 ? undefined : writeTree(merge.gitDir, merged);
@@ -52,7 +54,7 @@ async function mergeEntry(
 ): Promise<TreeEntry | undefined> {
   const { base, ours, theirs } = three;
   if (same(ours, theirs) || same(base, theirs)) return ours;
-  if (same(base, ours) || merge.branchWins.has(path)) return theirs;
+  if (same(base, ours)) return theirs;
   const present = [ours, theirs].filter((entry) => entry !== undefined);
   if (present.every((entry) => entry.mode === Mode.tree)) {
     const trees = { base: folderOf(base), ours: folderOf(ours), theirs: folderOf(theirs) };

@@ -35,7 +35,7 @@ export async function lifecycle(
     message: `Integrate ${orderId}`,
     author,
     timestampSec: at,
-    branchWins: ['aar.json'],
+    branchOnly: ['aar.json'],
   });
   if (remove) {
     await archiveWorktree({ theater, orderId });

@@ -19,7 +19,7 @@ export type Change = { path: string; before?: TreeFile; after?: TreeFile };
 const treeCache = new Lru<readonly TreeEntry[]>(200_000);
 
 /** The entries of one tree object, in git's order. */
-export async function readTree(gitDir: string, oid: string): Promise<readonly TreeEntry[]> {
+async function readTree(gitDir: string, oid: string): Promise<readonly TreeEntry[]> {
   const key = `${gitDir}\0${oid}`;
   const cached = treeCache.get(key);
   if (cached) return cached;

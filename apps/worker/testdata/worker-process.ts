@@ -1,8 +1,8 @@
-// Started by worker.int.test.ts, which kills it: one worker, which says on stdout that it is there.
+// Started by lease.int.test.ts, which kills it: one worker, which says on stdout that it is there.
 import { connectBroker } from '#libs/broker';
 import { pino } from 'pino';
 import { start } from '../role.ts';
-import { workerContext } from '../testkit.ts';
+import { workerContext } from './context.ts';
 
 const logger = pino({ level: 'silent' });
 const url = process.env.NATS_URL;

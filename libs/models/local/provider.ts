@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type ModelAnswer,
   type ModelProvider,
@@ -24,15 +25,18 @@ const TASKS: Record<ModelTask, (request: ModelRequest) => string> = {
  *
  * The same request always gives the same text. `usage` counts words, as it has no tokens; the
  * request's model name and temperature are ignored. Text beyond 4 000 000 characters is left out,
- * with a note.
+ * with a note. `delayMs` (default 0) makes each answer take at least so long, to watch a run.
  */
-export function localProvider(options: { now?: () => number } = {}): ModelProvider {
-  const { now = () => performance.now() } = options;
+export function localProvider(
+  options: { now?: () => number; delayMs?: number } = {},
+): ModelProvider {
+  const { now = () => performance.now(), delayMs = 0 } = options;
   return {
     name: 'local',
     async complete(request): Promise<ModelAnswer> {
       request.signal.throwIfAborted();
       const startedMs = now();
+      if (delayMs > 0) await pause(delayMs, request.signal);
       const text = withSections(TASKS[request.task](request), request);
       const chars = request.files.reduce((total, file) => total + file.text.length, 0);
       const notes = ['Extracted from the given text by the local model; nothing was generated.'];
@@ -54,6 +58,15 @@ export function localProvider(options: { now?: () => number } = {}): ModelProvid
       };
     },
   };
+}
+
+async function pause(delayMs: number, signal: AbortSignal): Promise<void> {
+  try {
+    await sleep(delayMs, undefined, { signal });
+  } catch {
+    // A sleep fails for one reason: it was aborted. The caller's own reason is thrown.
+    signal.throwIfAborted();
+  }
 }
 
 /** Adds the headings that the outputs are cut at and the task does not write by itself. */

@@ -1,0 +1,91 @@
+import { Command, CommanderError } from 'commander';
+import { chatCommand } from './commands/chat.ts';
+import { demoCommand } from './commands/demo.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { eventsCommand } from './commands/events.ts';
+import { ordersCommand } from './commands/orders.ts';
+import { runsCommand } from './commands/runs.ts';
+import { serveCommand } from './commands/serve.ts';
+import { streamsCommand } from './commands/streams.ts';
+import { upCommand } from './commands/up.ts';
+import { viewsCommand } from './commands/views.ts';
+import { VERSION } from './env.ts';
+import { describeFailure, EXIT, type ExitCode, toFailure, usage } from './failure.ts';
+import { type Io, paint } from './io.ts';
+
+/** Registers one command; `run` takes what the command does, and its exit code. */
+export type AddCommand = (
+  program: Command,
+  run: (work: () => Promise<ExitCode>) => void,
+  io: Io,
+) => void;
+
+const COMMANDS: readonly AddCommand[] = [
+  upCommand,
+  demoCommand,
+  chatCommand,
+  runsCommand,
+  ordersCommand,
+  eventsCommand,
+  viewsCommand,
+  streamsCommand,
+  serveCommand,
+  doctorCommand,
+];
+
+/** Runs one command line (without the program's name) and answers its exit code. Never throws. */
+export async function run(argv: readonly string[], io: Io): Promise<number> {
+  let work: (() => Promise<ExitCode>) | undefined;
+  const program = buildProgram(io, (chosen) => {
+    work = chosen;
+  });
+  const json = argv.includes('--json');
+  try {
+    if (argv.length === 0) program.outputHelp();
+    else program.parse(argv, { from: 'user' });
+    return (await work?.()) ?? EXIT.ok;
+  } catch (error) {
+    return report(error, argv, json, io);
+  }
+}
+
+function buildProgram(io: Io, run: (work: () => Promise<ExitCode>) => void): Command {
+  const program = new Command('ironclaw')
+    .description('A control plane for work done by AI agents.')
+    .version(VERSION, '-V, --version', 'the version')
+    .helpOption('-h, --help', 'this help')
+    .helpCommand('help [command]', 'help on a command')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.out(text.trimEnd()),
+      writeErr: (text) => io.err(text.trimEnd()),
+      // Errors are told in one way, by report().
+      outputError: () => {},
+    })
+    .configureHelp({ styleTitle: (title) => paint(io.colours.out, 'bold', title) })
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 done, 1 failed or not found, 2 wrong usage, 3 the system is not reachable.',
+    );
+  for (const add of COMMANDS) add(program, run, io);
+  return program;
+}
+
+function report(error: unknown, argv: readonly string[], json: boolean, io: Io): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return EXIT.ok;
+    const reason = error.message.replace(/^error: /, '').trim();
+    const known = argv[0] !== undefined && /^[a-z]+$/.test(argv[0]) ? ` ${argv[0]}` : '';
+    const help = error.code === 'commander.unknownCommand' ? '' : known;
+    return report(usage(reason, `See: ironclaw${help} --help`), argv, json, io);
+  }
+  const failure = toFailure(error);
+  if (failure !== undefined) {
+    const text = describeFailure(failure, json);
+    io.err(json ? text : text.replace(/^error:/, paint(io.colours.err, 'red', 'error:')));
+    return failure.exitCode;
+  }
+  // A defect of ours: all that is known of it helps to find it.
+  io.err(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return EXIT.failed;
+}

@@ -1,0 +1,31 @@
+import { type ErrorBody, errorBody, isAppError } from '#libs/contracts';
+
+/** Set for processes that a supervisor started and speaks with over Node's own channel. */
+export const SUPERVISED = 'IRONCLAW_SUPERVISED';
+
+/** What a role process tells its supervisor. */
+export type ChildMessage =
+  /** It does its work; `url` is of its HTTP API. */
+  | { type: 'ready'; url: string | null }
+  /** It cannot start, and says why. */
+  | { type: 'failed'; error: ErrorBody };
+
+/** True in a process that a supervisor started. */
+export function isSupervised(env: Record<string, string | undefined>): boolean {
+  return env[SUPERVISED] === '1' && process.send !== undefined;
+}
+
+export function tellReady(url: string | null): void {
+  tell({ type: 'ready', url });
+}
+
+export function tellFailure(error: unknown): void {
+  if (!isAppError(error)) return;
+  const body = errorBody(error);
+  if (!body.ok) tell({ type: 'failed', error: body.error });
+}
+
+function tell(message: ChildMessage): void {
+  // A supervisor that is gone is noticed by 'disconnect'.
+  process.send?.(message, undefined, undefined, () => undefined);
+}

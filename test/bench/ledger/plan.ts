@@ -1,0 +1,33 @@
+/** How long and how often things are measured. */
+export type Plan = {
+  sync: 'always' | '2m';
+  /** Pairs of rounds. */
+  pairs: number;
+  /** One round of one side, where rounds go by time. */
+  roundMs: number;
+  warmUpMs: number;
+  /** Events that the projector works through in one round. */
+  projectorEvents: number;
+  projectorPairs: number;
+  /** Events of the memory figures. */
+  memoryEvents: number;
+  /** How long roles are waited for before their memory is read. */
+  memoryWaitMs: number;
+};
+
+const PROJECTOR_EVENTS = 110_000;
+
+/** The whole bench stays under 4 minutes with these, under 40 s with `quick`. */
+export function planFor(options: { quick: boolean; sync: 'always' | '2m'; events: number }): Plan {
+  const { quick, sync, events } = options;
+  return {
+    sync,
+    pairs: quick ? 3 : 7,
+    roundMs: quick ? 200 : 1_200,
+    warmUpMs: quick ? 200 : 600,
+    projectorEvents: Math.min(events, quick ? PROJECTOR_EVENTS / 10 : PROJECTOR_EVENTS),
+    projectorPairs: quick ? 2 : 4,
+    memoryEvents: events,
+    memoryWaitMs: quick ? 8_000 : 80_000,
+  };
+}

@@ -1,0 +1,50 @@
+import { benchLedger } from './ledger/ledger.ts';
+import { closeLabs, openLab } from './lab.ts';
+import { type BenchOptions, HELP, readOptions, UsageError } from './options.ts';
+import { benchOrders } from './orders/orders.ts';
+import { formatReport, machineNow, type MemoryRow, type Report, type Row } from './report.ts';
+
+async function run(options: BenchOptions): Promise<Report> {
+  const startedAt = performance.now();
+  const machine = machineNow(await brokerVersion());
+  const say = (text: string): void => console.error(`bench ${options.bench}: ${text}`);
+  const measured: { rows: Row[]; memory: MemoryRow[] } =
+    options.bench === 'ledger'
+      ? await benchLedger(options, say)
+      : { rows: await benchOrders(options, say), memory: [] };
+  const { bench, quick, sync, events } = options;
+  return {
+    bench,
+    at: new Date().toISOString(),
+    machine,
+    options: { quick, sync, events },
+    seconds: (performance.now() - startedAt) / 1_000,
+    ...measured,
+  };
+}
+
+async function brokerVersion(): Promise<string> {
+  await using lab = openLab('2m');
+  const server = await lab.broker();
+  return (await server.connect()).serverVersion;
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  try {
+    const options = readOptions(argv);
+    if (options === 'help') {
+      console.log(HELP);
+      return 0;
+    }
+    const report = await run(options);
+    console.log(options.json ? JSON.stringify(report, null, 2) : formatReport(report));
+    return 0;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(`${error.message}\n\n${HELP}`);
+    return 2;
+  }
+}
+
+process.once('SIGINT', () => void closeLabs().finally(() => process.exit(130)));
+process.exitCode = await main(process.argv.slice(2));
