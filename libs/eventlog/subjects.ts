@@ -17,7 +17,8 @@ export type Place = {
  * Every writer of an aggregate uses this one string, which keeps compare-and-set safe on a cluster.
  */
 export function ledgerSubject(place: Place): string {
-  return `${LEDGER_PREFIX}.${token(place.garrison_id)}.${token(place.theater_id)}.${token(place.run_id)}.${token(place.order_id)}`;
+  const { garrison_id, theater_id, run_id, order_id } = place;
+  return [LEDGER_PREFIX, ...[garrison_id, theater_id, run_id, order_id].map(token)].join('.');
 }
 
 /** A filter over ledger subjects: an id left undefined matches any, null only the absent one. */

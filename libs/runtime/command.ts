@@ -44,12 +44,24 @@ export async function command<S>(
       const appended = await log.appendBatch(toEntries(log, drafts, loaded));
       return { loaded, drafts, appended };
     } catch (error) {
-      if (!isAppError(error, 'VERSION_CONFLICT') || round === TRIES) throw error;
-      const actual = error.details?.actual;
-      if (typeof actual === 'number') known = Math.max(known, actual);
+      const newer = newerSeq(error, loaded.seq);
+      if (newer === undefined || round === TRIES) throw error;
+      known = Math.max(known, newer);
       await sleep(Math.random() * WAIT_MS_MAX);
     }
   }
+}
+
+/** The event that made an append fail though it was decided well; undefined: it is no race. */
+function newerSeq(error: unknown, loadedSeq: number): number | undefined {
+  if (isAppError(error, 'VERSION_CONFLICT')) {
+    const actual = error.details?.actual;
+    return typeof actual === 'number' ? actual : 0;
+  }
+  if (!isAppError(error, 'EVENT_ID_CONFLICT')) return undefined;
+  // Another caller has told the same effect in other words, as with another duration.
+  const seq = error.details?.seq;
+  return typeof seq === 'number' && seq > loadedSeq ? seq : undefined;
 }
 
 /** Only the first event of each aggregate carries a condition: the batch itself moves the rest. */

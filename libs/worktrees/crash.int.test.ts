@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { commitAll } from './commit.ts';
 import { writeFiles } from './files.ts';
 import { integrate } from './integrate.ts';
@@ -20,10 +20,12 @@ function startChild(
   orderIds: string[],
   env: Record<string, string> = {},
 ): ChildProcess {
-  return spawn(process.execPath, [childFile, JSON.stringify(theater), mode, ...orderIds], {
+  const child = spawn(process.execPath, [childFile, JSON.stringify(theater), mode, ...orderIds], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, ...env },
   });
+  onTestFinished(() => void child.kill('SIGKILL')); // where the test fails before it ends
+  return child;
 }
 
 async function exitOf(child: ChildProcess): Promise<number | null> {

@@ -12,7 +12,7 @@ const HOLE = '@';
 
 type Template = { text: string[]; subject: string[]; eventId: string[] };
 
-const templates = readFileSync(GOLDEN, 'utf8').trimEnd().split('\n').map(toTemplate);
+const templates = goldenRun().map(toTemplate);
 
 /** After so many events all runs that have begun are complete. */
 export const BLOCK_EVENTS = RUNS_AT_ONCE * templates.length;
@@ -38,8 +38,24 @@ export function wholeBlocks(events: number): number {
   return Math.ceil(events / BLOCK_EVENTS) * BLOCK_EVENTS;
 }
 
-function toTemplate(line: string): Template {
-  const { seq: _seq, ...event } = JSON.parse(line);
+/** The golden run; its last two events, which clean one order's worktree up, for each order. */
+function goldenRun() {
+  const events = readFileSync(GOLDEN, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const cleanUp = events.splice(-2);
+  const orders = new Set(events.flatMap(({ order_id }) => order_id ?? []));
+  for (const order_id of orders) {
+    for (const event of cleanUp) {
+      events.push({ ...event, event_id: `${event.event_id}${order_id}`, order_id });
+    }
+  }
+  return events;
+}
+
+// The golden log is of any shape, as far as this program knows.
+function toTemplate({ seq: _seq, ...event }: ReturnType<typeof goldenRun>[number]): Template {
   const { payload } = event;
   const mark = (id: string | null) => (id === null ? null : `${id}${HOLE}`);
   event.event_id = mark(event.event_id);

@@ -14,6 +14,8 @@ export type BenchOptions = {
   parts: readonly Part[];
   json: boolean;
   quick: boolean;
+  /** How long roles are given to read the ledger before their memory is looked at; null: default. */
+  waitSeconds: number | null;
   /** When the broker forces data to disk. */
   sync: 'always' | '2m';
 };
@@ -21,6 +23,7 @@ export type BenchOptions = {
 export const EVENTS_DEFAULT = 1_000_000;
 export const EVENTS_QUICK = 44_000;
 const EVENTS_MAX = 20_000_000;
+const WAIT_SECONDS_MAX = 3_600;
 
 export const HELP = `Measures this system against the broker and the libraries that it stands on.
 
@@ -33,6 +36,7 @@ Names
 
 Options
   --events N        events for the memory figures (default ${EVENTS_DEFAULT}; --quick: ${EVENTS_QUICK})
+  --wait SECONDS    how long roles are given to read those events (default 80; --quick: 8)
   --parts a,b       of ledger: ${PARTS.join(', ')} (default: all)
   --sync always|2m  when the broker forces data to disk (default 2m: the disk hides least then)
   --quick           short rounds: a look, not a figure to quote
@@ -59,7 +63,9 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
   const quick = values.quick === true;
   return {
     bench: oneOf('bench', BENCHES, bench),
-    events: eventsOf(values.events, quick),
+    events:
+      wholeNumber('--events', values.events, EVENTS_MAX) ?? (quick ? EVENTS_QUICK : EVENTS_DEFAULT),
+    waitSeconds: wholeNumber('--wait', values.wait, WAIT_SECONDS_MAX) ?? null,
     parts: partsOf(values.parts),
     json: values.json === true,
     quick,
@@ -74,6 +80,7 @@ function parse(argv: readonly string[]) {
       allowPositionals: true,
       options: {
         events: { type: 'string' },
+        wait: { type: 'string' },
         parts: { type: 'string' },
         sync: { type: 'string' },
         quick: { type: 'boolean' },
@@ -86,11 +93,11 @@ function parse(argv: readonly string[]) {
   }
 }
 
-function eventsOf(text: string | undefined, quick: boolean): number {
-  if (text === undefined) return quick ? EVENTS_QUICK : EVENTS_DEFAULT;
-  const events = Number(text);
-  if (Number.isInteger(events) && events >= 1 && events <= EVENTS_MAX) return events;
-  throw new UsageError(`--events must be a whole number from 1 to ${EVENTS_MAX}`);
+function wholeNumber(what: string, text: string | undefined, max: number): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
+  throw new UsageError(`${what} must be a whole number from 1 to ${max}`);
 }
 
 function partsOf(text: string | undefined): readonly Part[] {

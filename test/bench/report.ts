@@ -88,12 +88,8 @@ export function formatReport(report: Report): string {
       ` · nats-server ${machine.broker} · sync ${options.sync}` +
       ` · load before ${machine.load_before} · ${Math.round(report.seconds)} s` +
       `${options.quick ? ' · quick: no figures to quote' : ''}`,
-    '',
-    ...table(
-      ['figure', 'raw', 'ours', 'unit', 'ratio', 'pairs', 'goal', ''],
-      report.rows.map(rowCells),
-    ),
   ];
+  if (report.rows.length > 0) lines.push('', ...table(ROW_HEADS, report.rows.map(rowCells)));
   if (report.memory.length > 0) {
     lines.push('', ...table(MEMORY_HEADS, report.memory.map(memoryCells)));
   }
@@ -101,6 +97,8 @@ export function formatReport(report: Report): string {
   if (notes.length > 0) lines.push('', ...notes.map(({ what, note }) => `${what}: ${note}`));
   return `${lines.join('\n')}\n`;
 }
+
+const ROW_HEADS = ['figure', 'raw', 'ours', 'unit', 'ratio', 'pairs', 'goal', ''];
 
 function rowCells(row: Row): string[] {
   const spread =

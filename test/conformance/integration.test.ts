@@ -17,15 +17,11 @@ const openTheater = () => theaters.openTheater(system);
 const openWorktree = async (theater?: OpenTheater) =>
   theaters.openWorktree(system, theater ?? (await openTheater()));
 
-/** What a failed integration must leave as it was. */
-async function repoState(repo: string): Promise<string[]> {
+/** What a failed integration must leave as it was: mainline, HEAD's branch, index and checkout. */
+async function repoState(repo: string): Promise<string> {
   expect(existsSync(path.join(repo, '.git/MERGE_HEAD'))).toBe(false);
   expect(existsSync(path.join(repo, '.git/index.lock'))).toBe(false);
-  return [
-    await git(repo, 'rev-parse', 'main'),
-    await git(repo, 'symbolic-ref', 'HEAD'),
-    await git(repo, 'status', '--porcelain'),
-  ];
+  return git(repo, 'status', '--porcelain=v2', '--branch');
 }
 
 /** A unit's finished work: an AAR and one artifact, committed by real git. */
@@ -241,7 +237,7 @@ describe.each(WAYS)('integration over %s', (way) => {
   ] as [string, Data, string][])('8.44 nothing is begun: %s', async (_name, change, code) => {
     const tree = await openWorktree(shared);
     await work(tree, 'a.txt', 'made\n');
-    const state = async () => [await system.tail(), ...(await repoState(tree.repo))];
+    const state = async () => [await system.tail(), await repoState(tree.repo)];
     const before = await state();
     refused(await integrate(tree, change), code);
     expect(await state()).toEqual(before);
@@ -273,8 +269,8 @@ describe.each(WAYS)('integration over %s', (way) => {
       expect(types[winner]?.at(-1)).toBe('INTEGRATED');
       expect(types[loser]).toContain('INTEGRATION_FAILED');
       expect(types[loser]).not.toContain('INTEGRATED');
-      const [main, , status] = await repoState(theater.repo);
-      expect([main, status]).toEqual([commit_sha, '']);
+      const state = `# branch.oid ${commit_sha}\n# branch.head main`;
+      expect(await repoState(theater.repo)).toBe(state);
       const text = await git(theater.repo, 'show', 'main:outputs/same.txt');
       expect(text).toBe(`by ${trees[winner]?.order_id}`);
     }

@@ -34,7 +34,7 @@ const EXCEPTIONS: [RegExp, RegExp][] = [
   [/^(libs\/broker|apps\/cli)\//, /^deploy\/bootstrap\/nats-server\.mjs$/],
   [/^apps\/cli\/ironclaw\.cjs$/, /^deploy\/bootstrap\/find-node\.cjs$/],
   [/^apps\/cli\/roles\.ts$/, /^apps\/[^/]+\/role\.ts$/],
-  [/^deploy\/docs\//, /^libs\/contracts\/mod\.ts$/],
+  [/^deploy\/docs\//, /^libs\/(contracts|orders|runtime|service)\/mod\.ts$/],
 ];
 
 /**

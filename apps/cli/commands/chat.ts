@@ -21,7 +21,8 @@ type ChatOptions = ConnectionOptions & {
   requestId?: string;
 };
 
-const TERMINAL = ['RUN_COMPLETED', 'RUN_FAILED', 'RUN_CANCELLED'];
+/** The event types that end a run. */
+export const RUN_ENDED: readonly string[] = ['RUN_COMPLETED', 'RUN_FAILED', 'RUN_CANCELLED'];
 
 export function chatCommand(
   program: Command,
@@ -107,7 +108,7 @@ export async function followRun(
   const filter = { run_id: runId, from_seq: 1 };
   for await (const event of client.follow(API.gateway.stream, filter, signal)) {
     show(event);
-    if (TERMINAL.includes(event.type)) return event;
+    if (RUN_ENDED.includes(event.type)) return event;
   }
   return undefined;
 }

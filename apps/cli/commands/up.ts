@@ -2,12 +2,12 @@ import { modelFromEnv } from '#libs/models';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type Env, settingsOf, VERSION } from '../env.ts';
 import { EXIT, type ExitCode, Failure } from '../failure.ts';
-import { facts, printable } from '../format.ts';
+import { facts } from '../format.ts';
 import { type Io, paint } from '../io.ts';
 import { isAppError } from '#libs/contracts';
 import { withExamples, withJson, withState } from '../options.ts';
 import { aborted, listenForSignals, type Signals } from '../signals.ts';
-import type { LogRecord } from '../supervisor/log-file.ts';
+import { problemLine } from '../problem-line.ts';
 import { startSystem, type System } from '../supervisor/system.ts';
 
 type UpOptions = {
@@ -60,7 +60,7 @@ async function up(io: Io, options: UpOptions): Promise<ExitCode> {
       sync: options.sync,
       natsUrl: env.NATS_URL || undefined,
       onNotice: notice,
-      onProblem: (name, record) => io.err(problemLine(io, name, record)),
+      onProblem: (name, record) => io.err(problemLine(io.colours.err, name, record)),
       stop: signals.stop,
       kill: signals.force,
     });
@@ -111,15 +111,6 @@ function welcome(io: Io, system: System, stateDir: string, model: string, env: E
     '',
     'Ctrl-C stops it; the state stays.',
   ].join('\n');
-}
-
-/** A log record of another process as one line. */
-export function problemLine(io: Io, name: string, record: LogRecord): string {
-  const isError = record.level >= 50;
-  const level = paint(io.colours.err, isError ? 'red' : 'yellow', isError ? 'error' : 'warning');
-  const { message } = (record.err ?? {}) as { message?: string };
-  const why = message === undefined ? '' : `: ${message}`;
-  return `${level} ${name}: ${printable(`${record.msg ?? ''}${why}`)}`;
 }
 
 /** The error of a taken port says which option helps. */

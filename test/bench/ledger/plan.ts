@@ -1,3 +1,5 @@
+import type { BenchOptions } from '../options.ts';
+
 /** How long and how often things are measured. */
 export type Plan = {
   sync: 'always' | '2m';
@@ -18,8 +20,8 @@ export type Plan = {
 const PROJECTOR_EVENTS = 110_000;
 
 /** The whole bench stays under 4 minutes with these, under 40 s with `quick`. */
-export function planFor(options: { quick: boolean; sync: 'always' | '2m'; events: number }): Plan {
-  const { quick, sync, events } = options;
+export function planFor(options: BenchOptions): Plan {
+  const { quick, sync, events, waitSeconds } = options;
   return {
     sync,
     pairs: quick ? 3 : 7,
@@ -28,6 +30,6 @@ export function planFor(options: { quick: boolean; sync: 'always' | '2m'; events
     projectorEvents: Math.min(events, quick ? PROJECTOR_EVENTS / 10 : PROJECTOR_EVENTS),
     projectorPairs: quick ? 2 : 4,
     memoryEvents: events,
-    memoryWaitMs: quick ? 8_000 : 80_000,
+    memoryWaitMs: 1_000 * (waitSeconds ?? (quick ? 8 : 80)),
   };
 }
