@@ -6,7 +6,9 @@ import { defineService, reply } from '#libs/service';
 import { startIntake } from './intake.ts';
 import { recordMany, recordOne } from './record.ts';
 import { followLedger } from './views/follow.ts';
+import { listEscalations } from './views/escalations.ts';
 import {
+  countAll,
   findOrder,
   findRun,
   findTheater,
@@ -81,6 +83,8 @@ export async function start(context: RoleContext): Promise<RunningRole> {
           notFound('THEATER_NOT_FOUND', input.theater_id, 'theater_id'),
       ),
     anomalies: (input) => read(input, (reader) => listAnomalies(reader, input)),
+    stats: (input) => read(input, (reader) => countAll(reader, input.theater_id)),
+    escalations: (input) => read(input, (reader) => listEscalations(reader, input)),
     views: async () => ({ views: views.status(), poison: views.poison(POISON_LISTED) }),
     rebuildViews: async () => {
       views

@@ -15,6 +15,7 @@ import {
   evolveTheater,
   failOrder,
   openTheater,
+  presentWorktree,
   type OrderState,
   recoveryRequired,
   recoverOrder,
@@ -290,8 +291,10 @@ describe('worktrees', () => {
         'WORKTREE_QUARANTINED',
       ),
     );
-    when(one.state, create).thenRefused('WORKTREE_CONFLICT');
     when(one.state, worktreeReady).thenRefused('ILLEGAL_TRANSITION');
+    expect(presentWorktree(one.state)).toBe(null);
+    one.take(when(one.state, create).thenEvents('WORKTREE_CREATED'));
+    expect(presentWorktree(one.state)).toMatchObject({ state: 'CREATED' });
   });
 });
 

@@ -71,9 +71,9 @@ export const RUN_TRANSITIONS: TransitionTable<RunStatus> = {
   RUN_CANCELLED: { from: ['NONE', 'OPEN'], to: 'CANCELLED' },
 };
 
-/** The worktree of an order. It may be made anew after it was removed. */
+/** The worktree of an order. A new one may be made after it was removed or set aside. */
 export const WORKTREE_TRANSITIONS: TransitionTable<WorktreeStatus> = {
-  WORKTREE_CREATED: { from: ['NONE', 'REMOVED'], to: 'CREATED' },
+  WORKTREE_CREATED: { from: ['NONE', 'REMOVED', 'QUARANTINED'], to: 'CREATED' },
   WORKTREE_READY: { from: ['NONE', 'CREATED'], to: 'READY' },
   WORKTREE_ARCHIVED: { from: ['NONE', 'CREATED', 'READY', 'QUARANTINED'], to: 'ARCHIVED' },
   WORKTREE_REMOVED: {

@@ -2,10 +2,11 @@ import { type Decision, decided, notPossible, orderEvent, refuse } from './draft
 import type { OrderState, Worktree } from './order-state.ts';
 import { isLegal, WORKTREE_TRANSITIONS, type WorktreeStatus } from './tables.ts';
 
-/** The worktree of `order` if there is one now: made and not removed. */
+/** The worktree of `order` if there is one now: made, and neither removed nor set aside. */
 export function presentWorktree(order: OrderState): Worktree | null {
   const { worktree } = order;
-  return worktree === null || worktree.state === 'REMOVED' ? null : worktree;
+  const gone = worktree?.state === 'REMOVED' || worktree?.state === 'QUARANTINED';
+  return gone ? null : worktree;
 }
 
 /** A worktree was made; done already where the same one is there. */
@@ -19,8 +20,7 @@ export function worktreeCreated(
     const payload = { worktree_path: path, branch, base_sha: baseSha };
     return decided(orderEvent(order, 'WORKTREE_CREATED', payload, { key: [order.version] }));
   }
-  const same = present.path === path && present.branch === branch;
-  if (!same || present.state === 'QUARANTINED') {
+  if (present.path !== path || present.branch !== branch) {
     return refuse('WORKTREE_CONFLICT', { id: order.order_id });
   }
   return decided();
@@ -53,7 +53,7 @@ export function worktreeRemoved(order: OrderState, command: { reason: string }):
   return move(order, 'WORKTREE_REMOVED', 'REMOVED', { reason: command.reason });
 }
 
-/** The worktree is kept as it is, for inspection, and not used again. */
+/** The worktree is kept elsewhere, for inspection, and not used again. */
 export function worktreeQuarantined(order: OrderState, command: { reason: string }): Decision {
   return move(order, 'WORKTREE_QUARANTINED', 'QUARANTINED', { reason: command.reason });
 }

@@ -20,13 +20,14 @@ function listAnomalies(finder: 'orders' | 'runs') {
 
 export const ordersView: View<StoredEvent> = aggregateView<StoredEvent, OrderState>({
   name: 'orders',
-  version: 1,
+  version: 2,
   idOf: (event) => event.order_id,
   evolve: evolveOrder,
   columns: {
     run_id: (order) => order.run_id,
     theater_id: (order) => order.theater_id,
     status: (order) => order.status,
+    recovery: (order) => (order.recovery?.state === 'REQUIRED' ? 'required' : null),
   },
   observe: listAnomalies('orders'),
 });

@@ -31,7 +31,7 @@ export type AnomalyRow = {
   kind: string;
   detail: string;
 };
-type AsOf = { next_cursor: string | null; as_of: number };
+export type AsOf = { next_cursor: string | null; as_of: number };
 
 /** Runs, newest (by their first event) first. @throws {INVALID_REQUEST} a cursor that is none */
 export function listRuns(reader: Reader, filter: RunFilter): { runs: RunRow[] } & AsOf {
@@ -47,15 +47,32 @@ export function listRuns(reader: Reader, filter: RunFilter): { runs: RunRow[] } 
 
 /** Orders, newest (by their first event) first. @throws {INVALID_REQUEST} a cursor that is none */
 export function listOrders(reader: Reader, filter: OrderFilter): { orders: OrderState[] } & AsOf {
-  const { run_id, theater_id, status } = filter;
+  const { run_id, theater_id, status, recovery } = filter;
   const byRun = run_id !== undefined;
   const byStatus = !byRun && status !== undefined && (!isTerminal(status) || !theater_id);
   const { rows, ...rest } = list<StateRow>(reader, 'orders', 'seq', filter, [
     ['run_id = ?', run_id],
     [byRun || byStatus ? '+theater_id = ?' : 'theater_id = ?', theater_id],
-    [byStatus ? 'status = ?' : '+status = ?', status],
+    [byStatus && recovery === undefined ? 'status = ?' : '+status = ?', status],
+    ['recovery = ?', recovery],
   ]);
   return { orders: rows.map((row) => JSON.parse(row.state) as OrderState), ...rest };
+}
+
+/** How many runs and orders stand at each status, of one theater or of all. */
+export function countAll(
+  reader: Reader,
+  theaterId: string | undefined,
+): { runs: Record<string, number>; orders: Record<string, number> } {
+  const count = (table: 'runs' | 'orders'): Record<string, number> => {
+    const where = theaterId === undefined ? '' : 'WHERE theater_id = ?';
+    const rows = reader.all<{ status: string; n: number }>(
+      `SELECT status, count(*) AS n FROM ${table} ${where} GROUP BY status`,
+      ...(theaterId === undefined ? [] : [theaterId]),
+    );
+    return Object.fromEntries(rows.map(({ status, n }) => [status, n]));
+  };
+  return { runs: count('runs'), orders: count('orders') };
 }
 
 /** Theaters that events name, newest first. @throws {INVALID_REQUEST} a cursor that is none */
@@ -122,7 +139,7 @@ function runRow(reader: Reader, { state }: StateRow): RunRow {
 }
 
 /** A page of rows by falling key; conditions without a value do not count. */
-function list<R extends object>(
+export function list<R extends object>(
   reader: Reader,
   table: string,
   key: 'seq' | 'id',

@@ -7,11 +7,18 @@ import {
   type View,
 } from '#libs/projections';
 import { ordersView, runsView, theatersView } from './aggregates.ts';
+import { escalationsView } from './escalations.ts';
 import { eventsView } from './events-view.ts';
 import { findEvent } from './search.ts';
 
 /** The views of the ledger role. The events view stands first: it drops repeated events. */
-const LEDGER_VIEWS: readonly View<StoredEvent>[] = [eventsView, ordersView, runsView, theatersView];
+const LEDGER_VIEWS: readonly View<StoredEvent>[] = [
+  eventsView,
+  ordersView,
+  runsView,
+  theatersView,
+  escalationsView,
+];
 
 export type LedgerViewsOptions = Omit<ProjectionOptions<StoredEvent>, 'name' | 'views'>;
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { commitSha, id, nullableId, relativePath } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
-import { inputRef, orderFile } from '../shapes.ts';
+import { constraints, inputRef, orderFile } from '../shapes.ts';
 import { healthOf } from './common.ts';
 import { endpoint } from './endpoint.ts';
 
@@ -37,6 +37,8 @@ export const VAULT = {
       order_id: id,
       run_id: nullableId.optional(),
       branch: z.string().min(1).max(200).optional(),
+      /** True: prepare it with the files that the quarantined worktree of the order was given. */
+      as_before: z.boolean().optional(),
     }),
     data: z.looseObject({ worktree_path: path, branch: z.string(), created: z.boolean() }),
     errors: ['THEATER_NOT_FOUND', 'WORKTREE_CONFLICT'],
@@ -69,7 +71,13 @@ export const VAULT = {
     path: '/worktrees/{order_id}',
     summary: 'Where the worktree of an order is and whether it is clean',
     input: z.strictObject({ order_id: id }),
-    data: z.looseObject({ worktree_path: path, branch: z.string(), clean: z.boolean() }),
+    data: z.looseObject({
+      worktree_path: path,
+      branch: z.string(),
+      clean: z.boolean(),
+      /** As order.json there has them; null where it has none. */
+      constraints: constraints.nullable(),
+    }),
     errors: ['WORKTREE_NOT_FOUND'],
   }),
   archiveWorktree: endpoint({
@@ -88,9 +96,15 @@ export const VAULT = {
     method: 'POST',
     path: '/worktrees/{order_id}/quarantine',
     summary: 'Keep a worktree as it is for inspection; it is not used again',
-    input: z.strictObject({ order_id: id, reason: z.string().min(1).max(2_000) }),
+    input: z.strictObject({
+      order_id: id,
+      reason: z.string().min(1).max(2_000),
+      /** Refused unless this is the order's current attempt. */
+      attempt: z.int().min(1).optional(),
+    }),
+    /** `worktree_path` is where it lies now. */
     data: z.looseObject({ quarantined: z.boolean(), worktree_path: path }),
-    errors: ['WORKTREE_NOT_FOUND'],
+    errors: ['WORKTREE_NOT_FOUND', 'ILLEGAL_TRANSITION'],
   }),
   removeWorktree: endpoint({
     role,

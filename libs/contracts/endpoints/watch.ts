@@ -46,6 +46,8 @@ export const DUTY_OFFICER = {
       tick_id: id,
       reissued: z.array(id),
       failed: z.array(id),
+      /** Orders that waited without a job in the queue and got one. */
+      requeued: z.array(id),
       quarantined: z.array(id),
       /** Theaters whose observer was asked to patrol. */
       patrolled: z.array(id),
@@ -73,6 +75,8 @@ export const SENTINEL = {
       backlog: z.array(z.looseObject({ at: timestamp, count: z.int() })),
       verdict: z.enum(['ok', 'dead', 'ineffective']),
       escalation_id: nullableId,
+      /** What the sentinel did about it. */
+      actions: z.array(z.string()),
     }),
     errors: ['VIEW_BEHIND'],
   }),

@@ -145,7 +145,19 @@ export const PAYLOADS = {
   }),
   escalationAcked: partial({ escalation_id: id, by: z.string().max(256), note: reason }),
   recovery: partial({ attempt, reason, recovery_id: id }),
-  patrolTick: partial({ source: z.string().max(128), period_ms: millis }),
+  patrolTick: partial({
+    source: z.string().max(128),
+    period_ms: millis,
+    /** Number of the period since 1970, for a tick of the timer: one tick each. */
+    period: z.int().min(0),
+    /** Roles that answered. */
+    roles: z.array(z.string().max(128)).max(64),
+  }),
+  auditRecorded: partial({
+    /** Orders under way or waiting. */
+    backlog: z.int().min(0),
+    verdict: z.enum(['ok', 'dead', 'ineffective']),
+  }),
   service: partial({
     service: z.string().max(128),
     reason,

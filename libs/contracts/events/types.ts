@@ -68,6 +68,7 @@ export const EVENT_TYPES = {
   CLASS_RESUMED: { payload: PAYLOADS.paused, needs: NONE, extension: true },
   BUDGET_WARNED: { payload: PAYLOADS.budget, needs: ['theater_id'], extension: true },
   BUDGET_EXCEEDED: { payload: PAYLOADS.budget, needs: ['theater_id'], extension: true },
+  AUDIT_RECORDED: { payload: PAYLOADS.auditRecorded, needs: NONE, extension: true },
   DECISION_GIVEN: { payload: PAYLOADS.decisionGiven, needs: NONE, extension: true },
   DEAD_LETTER_REDRIVEN: { payload: PAYLOADS.deadLetter, needs: NONE, extension: true },
   DEAD_LETTER_DISCARDED: { payload: PAYLOADS.deadLetter, needs: NONE, extension: true },
