@@ -94,6 +94,13 @@ export {
   type ServiceStatus,
   type WorktreeStatus,
 } from './tables.ts';
+export {
+  type EscalationBook,
+  type EscalationPlace,
+  evolveEscalations,
+  theaterEscalation,
+  theaterEscalationIdFor,
+} from './theater-escalation.ts';
 export { evolveTheater, openTheater, type OpenTheater, type TheaterState } from './theater.ts';
 export {
   presentWorktree,

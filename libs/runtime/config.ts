@@ -41,8 +41,41 @@ export const CONFIG = z.object({
   IRONCLAW_JOB_LEASE_MS: ms(10_000, 1_000, 600_000).describe(
     'a worker silent for so long has lost its job',
   ),
+  IRONCLAW_PATROL_MS: ms(30_000, 1_000, 86_400_000).describe(
+    'period of the patrols of duty officers and observers',
+  ),
+  IRONCLAW_AUDIT_MS: ms(60_000, 1_000, 86_400_000).describe('period of the sentinel'),
+  IRONCLAW_OVERDUE_GRACE_MS: ms(15_000, 0, 3_600_000).describe(
+    'an order is overdue so long after its budget and its lease are over',
+  ),
+  IRONCLAW_QUEUE_STALL_MS: ms(600_000, 1_000, 86_400_000).describe(
+    'an order that waits so long without a job in the queue gets one anew',
+  ),
+  IRONCLAW_EXPECT_ROLES: list
+    .default([])
+    .describe('roles that are missed even before they were seen once'),
+  IRONCLAW_STALL_MS: ms(1_800_000, 100, 604_800_000).describe(
+    'an order RUNNING for longer is stalled, or sooner by its own budget',
+  ),
+  IRONCLAW_HEARTBEAT_MS: ms(120_000, 100, 604_800_000).describe(
+    'a unit without a sign of life for so long has lost its heartbeat',
+  ),
+  IRONCLAW_COMMIT_MS: ms(3_600_000, 100, 604_800_000).describe(
+    'a worktree at work without a commit for so long is told',
+  ),
+  IRONCLAW_ORPHAN_MS: ms(3_600_000, 100, 604_800_000).describe(
+    'a worktree whose order ended so long ago is an orphan',
+  ),
   IRONCLAW_ALLOWED_HOSTS: list.default([]).describe('Host names accepted beside the bound one'),
 });
+
+/** When the watchers lose patience; milliseconds. */
+export type WatchLimits = {
+  stallMs: number;
+  heartbeatMs: number;
+  commitMs: number;
+  orphanMs: number;
+};
 
 /** Settings of one process, read once at start. */
 export type Config = {
@@ -58,6 +91,12 @@ export type Config = {
   workerClass: string;
   workerConcurrency: number;
   jobLeaseMs: number;
+  watch: WatchLimits;
+  patrolMs: number;
+  auditMs: number;
+  overdueGraceMs: number;
+  queueStallMs: number;
+  expectRoles: readonly string[];
   allowedHosts: readonly string[];
 };
 
@@ -79,6 +118,17 @@ export function configFromEnv(env: Record<string, string | undefined>): Config {
     workerClass: values.IRONCLAW_WORKER_CLASS,
     workerConcurrency: values.IRONCLAW_WORKER_CONCURRENCY,
     jobLeaseMs: values.IRONCLAW_JOB_LEASE_MS,
+    watch: {
+      stallMs: values.IRONCLAW_STALL_MS,
+      heartbeatMs: values.IRONCLAW_HEARTBEAT_MS,
+      commitMs: values.IRONCLAW_COMMIT_MS,
+      orphanMs: values.IRONCLAW_ORPHAN_MS,
+    },
+    patrolMs: values.IRONCLAW_PATROL_MS,
+    auditMs: values.IRONCLAW_AUDIT_MS,
+    overdueGraceMs: values.IRONCLAW_OVERDUE_GRACE_MS,
+    queueStallMs: values.IRONCLAW_QUEUE_STALL_MS,
+    expectRoles: values.IRONCLAW_EXPECT_ROLES,
     allowedHosts: values.IRONCLAW_ALLOWED_HOSTS,
   };
 }
