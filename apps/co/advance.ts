@@ -1,5 +1,5 @@
-import { API, isAppError, type JobMessage, type Playbook } from '#libs/contracts';
-import { jobSubject, Later } from '#libs/eventlog';
+import { API, isAppError, type Playbook } from '#libs/contracts';
+import { Later } from '#libs/eventlog';
 import {
   cancelLiveOrders,
   delayMs,
@@ -94,7 +94,8 @@ export function createAdvance(
     if ((await context.theaters.find(theater_id)) === undefined) {
       await client.call(API.vault.openTheater, { theater_id });
     }
-    if (order.attempt > 1) await clearWorktree(order);
+    // One in quarantine has made room already, and stays where it is.
+    if (order.attempt > 1 && presentWorktree(order) !== null) await clearWorktree(order);
     const { worktree_path } = await client.call(API.vault.createWorktree, {
       theater_id,
       order_id,
@@ -165,27 +166,6 @@ export function createAdvance(
       return;
     }
   };
-}
-
-/** Publishes the job of an enqueued order; the queue drops the second of the same attempt. */
-export async function publishJob(context: RoleContext, order: OrderState): Promise<void> {
-  const { order_id, run_id, theater_id, attempt, profile, constraints, worktree } = order;
-  if (theater_id === null || worktree?.path == null) return;
-  const job: JobMessage = {
-    job_type: 'EXECUTE_ORDER',
-    order_id,
-    run_id,
-    theater_id,
-    worktree_path: worktree.path,
-    attempt,
-    ...(profile !== null && { profile }),
-    ...(constraints !== null && { constraints }),
-    ...(constraints?.tool_policy && { tool_policy: constraints.tool_policy }),
-  };
-  const subject = jobSubject(theater_id, context.config.workerClass);
-  await context.broker.js.publish(subject, JSON.stringify(job), {
-    msgID: `${order_id}:${attempt}`,
-  });
 }
 
 /** 0 to 1 out of a text: retries of different orders do not fall on one moment, yet are repeatable. */

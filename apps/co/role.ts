@@ -1,9 +1,9 @@
 import { API } from '#libs/contracts';
 import { startReactor } from '#libs/eventlog';
 import { nextForRun } from '#libs/orders';
-import { healthHandler, type RoleContext, type RunningRole } from '#libs/runtime';
+import { healthHandler, publishJob, type RoleContext, type RunningRole } from '#libs/runtime';
 import { defineService } from '#libs/service';
-import { createAdvance, publishJob } from './advance.ts';
+import { createAdvance } from './advance.ts';
 import { BUILT_IN_PLAYBOOKS, loadPlaybooks } from './playbooks.ts';
 import { createRuns } from './runs.ts';
 

@@ -35,6 +35,7 @@ import {
 import { existsSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { NOT_IN_GIT, preparedFiles } from './prepare.ts';
+import { constraintsIn, preparedBefore, setAside } from './quarantine.ts';
 
 const AUTHOR = { name: 'IronClaw', email: 'ironclaw@localhost' };
 const FILE_BYTES_MAX = 768 * 1024;
@@ -101,7 +102,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       };
     },
 
-    createWorktree: async ({ theater_id, order_id, run_id, branch }) => {
+    createWorktree: async ({ theater_id, order_id, run_id, branch, as_before }) => {
       const theater = await theaters.get(theater_id);
       const made = await createWorktree({
         theater,
@@ -109,6 +110,10 @@ export async function start(context: RoleContext): Promise<RunningRole> {
         ...(branch !== undefined && { branch }),
       });
       const { worktreePath, baseSha } = made;
+      if (as_before) {
+        const files = preparedBefore(theater, order_id);
+        await prepareWorktree({ worktreePath, files, exclude: NOT_IN_GIT });
+      }
       const place = { theater_id, order_id, run_id };
       await orders.decide(place, (order) =>
         worktreeCreated(order, { path: worktreePath, branch: made.branch, baseSha }),
@@ -133,11 +138,24 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     worktree: async ({ order_id }) => {
       const { worktreePath, branch } = await worktreeOf(await theaterOf(order_id), order_id);
       const { clean, changed } = await statusOf(worktreePath);
-      return { worktree_path: worktreePath, branch, clean, changed: changed.slice(0, 100) };
+      return {
+        worktree_path: worktreePath,
+        branch,
+        clean,
+        changed: changed.slice(0, 100),
+        constraints: await constraintsIn(worktreePath),
+      };
     },
+
+    quarantineWorktree: async (input) => setAside(orders, await theaterOf(input.order_id), input),
 
     archiveWorktree: async ({ order_id }) => {
       const theater = await theaterOf(order_id);
+      const { worktree } = await orders.load({ theater_id: theater.theaterId, order_id });
+      // What was archived before is not what is kept in quarantine.
+      if (worktree?.state === 'QUARANTINED') {
+        throw new AppError('WORKTREE_NOT_FOUND', { id: order_id }, { field: 'order_id' });
+      }
       const { archivePath, commitSha, bytes } = await archiveWorktree({
         theater,
         orderId: order_id,
@@ -153,7 +171,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       const { removed } = await removeWorktree({ theater, orderId: order_id });
       const place = { theater_id: theater.theaterId, order_id };
       const order = await orders.load(place);
-      if (order.worktree !== null) {
+      if (order.worktree !== null && order.worktree.state !== 'QUARANTINED') {
         await orders.decide(place, (now) => worktreeRemoved(now, { reason: 'removed on request' }));
       }
       return { removed };

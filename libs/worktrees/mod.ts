@@ -13,13 +13,13 @@ export { integrate, type IntegrateInput, type Integration } from './integrate.ts
 export { WORKTREE_LIMITS } from './limits.ts';
 export { isBranchName } from './names.ts';
 export { type CommitInfo, isAncestor, listTree, logOf, readBlob, readCommit } from './read.ts';
+export { listWorktrees, type WorktreeInfo } from './listing.ts';
 export {
-  isQuarantined,
-  listWorktrees,
+  listQuarantined,
+  type QuarantinedWorktree,
   quarantineWorktree,
-  releaseWorktree,
-  type WorktreeInfo,
-} from './listing.ts';
+  readQuarantined,
+} from './quarantine.ts';
 export type { Worktree } from './records.ts';
 export { removeWorktree } from './remove.ts';
 export { type OpenedTheater, openTheater, type Theater } from './theater.ts';

@@ -15,7 +15,7 @@ import { removalMark, requireWorktree, worktreePathOf } from './worktree.ts';
  * Removes an order's worktree, its folder and git's knowledge of it; its branch stays. Repeating
  * answers `removed: false`, and finishes a removal that died half way.
  * @throws {WORKTREE_DIRTY} if it holds uncommitted work that the last archive does not have, or is
- * quarantined, unless `force`.
+ * locked, unless `force`.
  * @throws {WORKTREE_CONFLICT} if the folder is not a worktree of this theater.
  */
 export async function removeWorktree(input: {
@@ -46,7 +46,7 @@ export async function removeWorktree(input: {
 
 async function requireNothingLost(theater: Theater, worktree: Worktree): Promise<void> {
   const { orderId } = worktree;
-  // git's own worktree lock; a quarantine is one.
+  // git's own worktree lock.
   const locked = readText(join(worktree.adminPath, 'locked'))?.trim();
   if (locked !== undefined) {
     const details = { files: [], reason: locked };

@@ -12,7 +12,7 @@ import { describe, expect, test } from 'vitest';
 import { commitAll, statusOf } from './commit.ts';
 import { removeWorktree } from './remove.ts';
 import { author, at, fsck, git, gitAs, scratch } from './test_kit.ts';
-import { isQuarantined, listWorktrees, quarantineWorktree, releaseWorktree } from './listing.ts';
+import { listWorktrees } from './listing.ts';
 import { assertWorktree, createWorktree } from './worktree.ts';
 
 const commit = (worktreePath: string) =>
@@ -232,33 +232,11 @@ describe('removeWorktree', () => {
   });
 });
 
-test('a quarantined worktree is git’s locked one: kept until released', async () => {
-  using s = scratch();
-  const theater = await s.theater();
-  await createWorktree({ theater, orderId: 'a' });
-  expect(await isQuarantined(theater, 'a')).toBe(false);
-  await quarantineWorktree({ theater, orderId: 'a', reason: 'AAR is\nmissing' });
-  expect(await isQuarantined(theater, 'a')).toBe(true);
-  expect(git(theater.repoPath, 'worktree', 'list', '--porcelain')).toContain(
-    'locked quarantined: AAR is missing',
-  );
-  expect(git(theater.repoPath, 'status', '--porcelain')).toBe('');
-  await expect(removeWorktree({ theater, orderId: 'a' })).rejects.toMatchObject({
-    code: 'WORKTREE_DIRTY',
-  });
-  await releaseWorktree({ theater, orderId: 'a' });
-  expect(await isQuarantined(theater, 'a')).toBe(false);
-  expect(await removeWorktree({ theater, orderId: 'a' })).toEqual({ removed: true });
-  const none = quarantineWorktree({ theater, orderId: 'a', reason: 'x' });
-  await expect(none).rejects.toMatchObject({ code: 'WORKTREE_NOT_FOUND' });
-});
-
 test('listWorktrees tells ours, strays and those whose folder is gone', async () => {
   using s = scratch();
   const theater = await s.theater();
   await createWorktree({ theater, orderId: 'a' });
   const b = await createWorktree({ theater, orderId: 'b' });
-  await quarantineWorktree({ theater, orderId: 'a', reason: 'why' });
   rmSync(b.worktreePath, { recursive: true });
   mkdirSync(join(theater.worktreesPath, 'stray'));
   git(theater.repoPath, 'worktree', 'add', '-q', join(s.root, 'users'));
@@ -271,7 +249,6 @@ test('listWorktrees tells ours, strays and those whose folder is gone', async ()
       worktreePath: at('order_a'),
       exists: true,
       branch: 'order_a',
-      quarantineReason: 'why',
     },
     { ...known, orderId: 'b', worktreePath: at('order_b'), exists: false, branch: 'order_b' },
     { worktreePath: at('stray'), registered: false, exists: true },

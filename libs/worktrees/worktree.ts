@@ -8,6 +8,7 @@ import { WORKTREE_LIMITS } from './limits.ts';
 import { type Hold, orderLock, withLock } from './lock.ts';
 import { outside, requireBranch, requireId, worktreeName, worktreeNotFound } from './names.ts';
 import { findObject } from './objects.ts';
+import { finishQuarantine } from './quarantine.ts';
 import { adminPathOf, openWorktree, readRecord, type Worktree, writeRecord } from './records.ts';
 import { branchRef, findRef, moveRef, readText } from './refs.ts';
 import { mainlineSha, type Theater } from './theater.ts';
@@ -44,6 +45,7 @@ export async function createWorktree(input: {
   const worktreePath = worktreePathOf(theater, orderId);
   mainlineSha(theater);
   return withLock(theater.gitDir, orderLock(orderId), async (hold) => {
+    finishQuarantine(hold, theater, orderId);
     const existing = findComplete(hold, theater, orderId, input.branch);
     if (existing) return { worktreePath, ...existing, created: false };
     clearRemains(theater, orderId);
