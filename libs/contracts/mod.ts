@@ -29,6 +29,7 @@ export {
 } from './events/event.ts';
 export { type Severity, severity } from './events/payloads.ts';
 export { EVENT_TYPES, type EventType, eventType, type PayloadOf } from './events/types.ts';
+export { GATE_LIMITS, gateName, type GateProfile, gateProfile, type GateSpec } from './gates.ts';
 export {
   ABSENT,
   commitSha,
@@ -66,6 +67,10 @@ export {
   type PromptSpec,
   promptSpec,
   profile,
+  type ProfileSettings,
+  profileSettings,
+  type Routing,
+  routing,
   type ToolPolicy,
   toolPolicy,
   type Usage,
@@ -81,4 +86,9 @@ export {
   ROLES,
   type Scope,
 } from './endpoints/endpoint.ts';
-export { type PolicyDocument, policyCell, policyDocument } from './endpoints/learning.ts';
+export {
+  type PolicyCell,
+  type PolicyDocument,
+  policyCell,
+  policyDocument,
+} from './endpoints/learning.ts';

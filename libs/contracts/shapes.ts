@@ -26,6 +26,27 @@ export const profile = z.looseObject({
 });
 export type Profile = z.output<typeof profile>;
 
+/** Settings of one profile, as configured: which model answers, and how. */
+export const profileSettings = z.strictObject({
+  model: z.string().min(1).max(256).default('default'),
+  temperature: z.number().min(0).max(2).optional(),
+  max_tokens: z.int().min(1).max(1_000_000).optional(),
+  /** Types of task for which this profile may be tried in place of the one a plan names. */
+  task_types: z.array(z.string().min(1).max(128)).max(64).default([]),
+});
+export type ProfileSettings = z.output<typeof profileSettings>;
+
+/** Why an order got its profile. */
+export const routing = z.looseObject({
+  profile: z.string().min(1).max(128),
+  reason: z.string().max(500),
+  /** The policy that was in force; null: there was none. */
+  policy_version: z.int().nullable(),
+  /** True: chosen to keep measuring, not because it is the best. */
+  explored: z.boolean(),
+});
+export type Routing = z.output<typeof routing>;
+
 /** A pointer to bytes in the object store, named by their digest. */
 export const objectRef = z.object({
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
@@ -55,7 +76,7 @@ export const promptSpec = z.strictObject({
   system: z.string().max(20_000),
   files: z.array(relativePath).max(LIMITS.inputFiles).default([]),
   /** What the local model does with the text; other providers ignore it. */
-  task: z.enum(['draft', 'research', 'verify', 'call_summary']).default('draft'),
+  task: z.enum(['draft', 'research', 'verify', 'call_summary', 'plan']).default('draft'),
 });
 export type PromptSpec = z.output<typeof promptSpec>;
 
@@ -106,7 +127,27 @@ export const jobMessage = z.looseObject({
 });
 export type JobMessage = z.output<typeof jobMessage>;
 
-/** A pre-made plan, kept as a data file. */
+/** One order to be of a playbook. */
+const playbookStep = z.strictObject({
+  key: id,
+  /** `plan`: its output `plan.json` is the plan of the rest of the run. */
+  type: z.string().min(1).max(128),
+  objective: z.string().min(1).max(LIMITS.objectiveChars),
+  profile: z.string().default('executor_default'),
+  /** True: no policy gives this step another profile. */
+  profile_pinned: z.boolean().default(false),
+  depends_on: z.array(id).default([]),
+  constraints: constraints.prefault({}),
+  prompt: promptSpec,
+  outputs: z.array(outputSpec).min(1).max(64),
+  gate_profile: z.string().default('default'),
+  /** True: a person must approve the result before it is integrated. */
+  approval: z.boolean().default(false),
+  /** True: where it fails for good or is blocked, a person decides whether it is tried again. */
+  ask: z.boolean().default(false),
+});
+
+/** A pre-made plan, kept as a data file; several versions of one name may exist. */
 export const playbook = z
   .strictObject({
     name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,127}$/),
@@ -119,16 +160,9 @@ export const playbook = z
     variables: z.record(z.string(), z.string()).default({}),
     steps: z
       .array(
-        z.strictObject({
-          key: id,
-          type: z.string().min(1).max(128),
-          objective: z.string().min(1).max(LIMITS.objectiveChars),
-          profile: z.string().default('executor_default'),
-          depends_on: z.array(id).default([]),
-          constraints: constraints.prefault({}),
-          prompt: promptSpec,
-          outputs: z.array(outputSpec).min(1).max(64),
-          gate_profile: z.string().default('default'),
+        playbookStep.extend({
+          /** Orders that mend what it is blocked by; once they are done it is tried again. */
+          on_blocked: z.array(playbookStep).max(16).default([]),
         }),
       )
       .min(1)
@@ -152,8 +186,25 @@ export const playbook = z
       }
       keys.add(step.key);
     }
+    for (const [index, step] of book.steps.entries()) {
+      const known = new Set<string>();
+      for (const [at, remedy] of step.on_blocked.entries()) {
+        const path = ['steps', index, 'on_blocked', at];
+        if (keys.has(remedy.key)) {
+          ctx.addIssue({ code: 'custom', path: [...path, 'key'], message: 'is used twice' });
+        }
+        const bad = remedy.depends_on.find((key) => !known.has(key));
+        if (bad !== undefined) {
+          const message = `${bad} does not name an earlier step of on_blocked`;
+          ctx.addIssue({ code: 'custom', path: [...path, 'depends_on'], message });
+        }
+        known.add(remedy.key);
+        keys.add(remedy.key);
+      }
+    }
+    const steps = new Set(book.steps.map(({ key }) => key));
     for (const [index, part] of book.reply.entries()) {
-      if (!keys.has(part.step)) {
+      if (!steps.has(part.step)) {
         ctx.addIssue({ code: 'custom', path: ['reply', index, 'step'], message: 'names no step' });
       }
     }

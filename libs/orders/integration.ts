@@ -32,11 +32,15 @@ export function startIntegration(order: OrderState, command: { gateProfile: stri
   return move(order, 'INTEGRATION_STARTED', { attempt, gate_profile: command.gateProfile });
 }
 
-/** All gates let the result through. */
-export function passIntegration(order: OrderState, command: { gates: GateResult[] }): Decision {
+/** All gates let the branch's commit `headSha` through: that very commit is to be merged. */
+export function passIntegration(
+  order: OrderState,
+  command: { headSha: string; gates: GateResult[] },
+): Decision {
   const state = order.integration?.state;
   if (state === 'PASSED' || state === 'INTEGRATED') return decided();
-  return move(order, 'INTEGRATION_PASSED', { attempt: order.attempt, gates: command.gates });
+  const { headSha: commit_sha, gates } = command;
+  return move(order, 'INTEGRATION_PASSED', { attempt: order.attempt, commit_sha, gates });
 }
 
 /** A gate or the merge refuses the result; the mainline is as it was. */

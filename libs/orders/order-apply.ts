@@ -212,7 +212,11 @@ const APPLY: { readonly [T in EventType]?: Apply<T> } = {
     next.integration = { state: 'STARTED' };
   },
   INTEGRATION_PASSED: (next, { payload }) => {
-    integration(next, { state: 'PASSED', ...(payload.gates && { gates: payload.gates }) });
+    integration(next, {
+      state: 'PASSED',
+      ...(payload.commit_sha !== undefined && { head_sha: payload.commit_sha }),
+      ...(payload.gates && { gates: payload.gates }),
+    });
   },
   INTEGRATION_FAILED: (next, { payload }) => {
     integration(next, {

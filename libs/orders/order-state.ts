@@ -51,6 +51,8 @@ export type Integration = {
   state: IntegrationStatus;
   /** The commit on the mainline, once INTEGRATED. */
   commit_sha?: string;
+  /** The branch's commit that passed the gates. */
+  head_sha?: string;
   gates?: GateResult[];
   /** The gate that failed. */
   gate?: string;

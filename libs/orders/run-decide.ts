@@ -8,6 +8,7 @@ import {
   type OutputSpec,
   type Profile,
   type PromptSpec,
+  type Routing,
 } from '#libs/contracts';
 import { artifactsOf, type RunAggregate, totalCost } from './aggregate.ts';
 import {
@@ -80,6 +81,8 @@ export type PlannedStep = {
   type: string;
   objective: string;
   profile: Profile;
+  /** Why it got this profile, where a policy had a say. */
+  routing?: Routing;
   constraints: Constraints;
   depends_on: readonly string[];
   prompt: PromptSpec;

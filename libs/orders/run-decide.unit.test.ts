@@ -33,6 +33,8 @@ import {
   startOrder,
 } from './mod.ts';
 
+const HEAD = 'a'.repeat(40);
+
 const step = (key: string, depends_on: string[] = [], max_retries = 1): PlannedStep => ({
   key,
   type: 'draft',
@@ -97,12 +99,12 @@ function story(from: RunAggregate = EMPTY_RUN) {
     },
     promote(key: string) {
       decide(startIntegration(byStep(key), { gateProfile: 'default' }));
-      decide(passIntegration(byStep(key), { gates: [] }));
+      decide(passIntegration(byStep(key), { headSha: HEAD, gates: [] }));
       decide(integrated(byStep(key), { commitSha: COMMIT, mainline: 'main' }));
     },
     conflict(key: string) {
       decide(startIntegration(byStep(key), { gateProfile: 'default' }));
-      decide(passIntegration(byStep(key), { gates: [] }));
+      decide(passIntegration(byStep(key), { headSha: HEAD, gates: [] }));
       decide(failIntegration(byStep(key), { gate: 'merge', message: 'conflict', files: ['a'] }));
     },
   };
@@ -324,7 +326,7 @@ test('check 43: integration goes step by step, and each step again is done alrea
   const run = planned();
   const order = () => run.byStep('research');
   const start = (one: OrderState) => startIntegration(one, { gateProfile: 'default' });
-  const pass = (one: OrderState) => passIntegration(one, { gates: [] });
+  const pass = (one: OrderState) => passIntegration(one, { headSha: HEAD, gates: [] });
   const promote = (one: OrderState) => integrated(one, { commitSha: COMMIT, mainline: 'main' });
   when(order(), start).thenRefused('ILLEGAL_TRANSITION');
   run.work('research');

@@ -1,5 +1,5 @@
 import { isAbsolute, join, resolve } from 'node:path';
-import { parse } from '#libs/contracts';
+import { parse, type ProfileSettings, profileSettings } from '#libs/contracts';
 import { z } from 'zod';
 
 const id = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_-]{0,127}$/);
@@ -11,6 +11,25 @@ const list = z.string().transform((text) =>
 );
 const ms = (value: number, min: number, max: number) =>
   z.coerce.number().int().min(min).max(max).default(value);
+
+const profiles = z
+  .string()
+  .default('{}')
+  .transform((text, ctx): unknown => {
+    try {
+      return JSON.parse(text);
+    } catch (error) {
+      ctx.addIssue(`is not JSON: ${(error as Error).message}`);
+      return z.NEVER;
+    }
+  })
+  .pipe(z.record(z.string().regex(/^[A-Za-z0-9][\w.-]{0,127}$/), profileSettings));
+
+/** Profiles that are always there: they ask whichever model the worker has. */
+const BUILT_IN_PROFILES = {
+  executor_default: { model: 'default', task_types: [] },
+  planner_default: { model: 'default', task_types: [] },
+} satisfies Record<string, ProfileSettings>;
 
 /** Every setting, its environment variable, its default and its bounds. */
 export const CONFIG = z.object({
@@ -30,6 +49,21 @@ export const CONFIG = z.object({
     .default([])
     .describe('folders that theater repositories may lie in; empty: any'),
   IRONCLAW_PLAYBOOKS: list.default([]).describe('folders with playbooks beside the built-in ones'),
+  IRONCLAW_GATE_PROFILES: list
+    .default([])
+    .describe('folders with gate profiles beside the built-in default and strict'),
+  IRONCLAW_PROFILES: profiles.describe(
+    'profiles beside executor_default and planner_default, as JSON: name to model, temperature, max_tokens, task_types',
+  ),
+  IRONCLAW_LEARN_MS: ms(300_000, 1_000, 86_400_000).describe(
+    'so often outcomes are counted for the routing policy',
+  ),
+  IRONCLAW_EXPLORATION: z.coerce
+    .number()
+    .min(0)
+    .max(0.5)
+    .default(0.1)
+    .describe('share of orders that go to another profile of their task, to keep measuring'),
   IRONCLAW_WORKER_CLASS: id.default('default').describe('class of jobs that workers take'),
   IRONCLAW_WORKER_CONCURRENCY: z.coerce
     .number()
@@ -88,6 +122,12 @@ export type Config = {
   theaters: readonly string[];
   theaterRoots: readonly string[];
   playbookDirs: readonly string[];
+  gateProfileDirs: readonly string[];
+  /** By name; executor_default and planner_default are always among them. */
+  profiles: Readonly<Record<string, ProfileSettings>>;
+  learnMs: number;
+  /** Share of orders, 0 to 0.5, that go to another profile of their task. */
+  exploration: number;
   workerClass: string;
   workerConcurrency: number;
   jobLeaseMs: number;
@@ -115,6 +155,10 @@ export function configFromEnv(env: Record<string, string | undefined>): Config {
     theaters: values.IRONCLAW_THEATERS,
     theaterRoots: values.IRONCLAW_THEATER_ROOTS.map((root) => resolve(root)),
     playbookDirs: values.IRONCLAW_PLAYBOOKS,
+    gateProfileDirs: values.IRONCLAW_GATE_PROFILES,
+    profiles: { ...BUILT_IN_PROFILES, ...values.IRONCLAW_PROFILES },
+    learnMs: values.IRONCLAW_LEARN_MS,
+    exploration: values.IRONCLAW_EXPLORATION,
     workerClass: values.IRONCLAW_WORKER_CLASS,
     workerConcurrency: values.IRONCLAW_WORKER_CONCURRENCY,
     jobLeaseMs: values.IRONCLAW_JOB_LEASE_MS,

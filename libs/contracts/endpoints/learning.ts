@@ -9,9 +9,14 @@ const role = 'learning';
 export const policyCell = z.looseObject({
   profile: z.string(),
   task_type: z.string(),
+  /** The model of the newest of its orders. */
+  model: z.string(),
+  /** Orders that ended, and the attempts they took. */
+  orders: z.int(),
   attempts: z.int(),
   completed: z.int(),
   failed: z.int(),
+  /** Completed, but a person judged the result bad or had to correct it. */
   corrected: z.int(),
   /** 0 to 1: completed and not corrected, of all that ended. */
   success_rate: z.number(),
@@ -22,6 +27,8 @@ export const policyCell = z.looseObject({
   cost_micro_usd: z.int(),
 });
 
+export type PolicyCell = z.output<typeof policyCell>;
+
 /** A routing policy: which profile a type of task goes to, and why. */
 export const policyDocument = z.looseObject({
   version: z.int().min(1),
@@ -29,7 +36,11 @@ export const policyDocument = z.looseObject({
   theater_id: id,
   window: z.looseObject({ from_seq: z.int(), to_seq: z.int() }),
   cells: z.array(policyCell),
-  routes: z.record(z.string(), z.looseObject({ profile: z.string(), reason: z.string() })),
+  /** By type of task. */
+  routes: z.record(
+    z.string(),
+    z.looseObject({ profile: z.string(), model: z.string(), reason: z.string() }),
+  ),
   /** Share of orders, 0 to 1, that go to another profile to keep measuring. */
   exploration: z.number(),
   reason: z.string(),

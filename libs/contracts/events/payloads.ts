@@ -10,6 +10,7 @@ import {
   outputSpec,
   profile,
   promptSpec,
+  routing,
   usage,
 } from '../shapes.ts';
 
@@ -38,6 +39,9 @@ export const PAYLOADS = {
     request_id: z.string().max(256),
     request_digest: z.string().max(128),
     playbook: z.string().max(128),
+    playbook_version: z.int(),
+    /** Settings of this run alone, by their keys. */
+    settings: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
     variables: z.record(z.string(), z.string()),
     inputs: z.array(inputRef).max(LIMITS.inputFiles),
     /** True: the commanding officer plans, dispatches and synthesizes by itself. */
@@ -68,12 +72,19 @@ export const PAYLOADS = {
     type: z.string().max(128),
     objective: text,
     profile,
+    routing,
     constraints,
     depends_on: z.array(id).max(LIMITS.ordersPerRun),
     gate_profile: z.string().max(128),
     prompt: promptSpec,
     outputs: z.array(outputSpec).max(64),
     inputs: z.array(inputRef).max(LIMITS.inputFiles),
+    /** A person must approve the result before it is integrated. */
+    approval: z.boolean(),
+    /** A person decides whether it is tried again where it fails for good or is blocked. */
+    ask: z.boolean(),
+    /** Who knows how to mend what blocks it: the playbook's steps, or the planner. */
+    remedy: z.enum(['steps', 'planner']),
   }),
   orderEnqueued: partial({
     attempt,
@@ -125,7 +136,12 @@ export const PAYLOADS = {
   aarWritten: partial({ attempt, path: relativePath, status }),
   integrationReady: partial({ attempt, commit_sha: commitSha }),
   integrationStarted: partial({ attempt, gate_profile: z.string().max(128) }),
-  integrationPassed: partial({ attempt, gates: z.array(gateResult).max(64) }),
+  integrationPassed: partial({
+    attempt,
+    /** The branch's commit that the gates looked at: the one to be merged. */
+    commit_sha: commitSha,
+    gates: z.array(gateResult).max(64),
+  }),
   integrationFailed: partial({
     attempt,
     gate: z.string().max(128),
@@ -223,6 +239,8 @@ export const PAYLOADS = {
     order_ids: z.array(id).max(LIMITS.ordersPerRun),
     reason,
     blocked_order_id: id,
+    /** Replaces the files that make the reply. */
+    reply: z.array(z.looseObject({ order_id: id, path: relativePath })),
   }),
   budget: partial({
     scope: z.enum(['run', 'theater']),
