@@ -119,8 +119,9 @@ export function listEscalations(
   reader: Reader,
   filter: EscalationFilter,
 ): { escalations: EscalationState[] } & AsOf {
-  const { state, theater_id, run_id } = filter;
+  const { state, theater_id, run_id, escalation_id } = filter;
   const { rows, ...rest } = list<{ state: string }>(reader, 'escalations', 'seq', filter, [
+    ['id = ?', escalation_id],
     // Above '' is every one that was raised.
     [state === undefined ? '+standing > ?' : 'standing = ?', state ?? ''],
     [state === undefined ? 'theater_id = ?' : '+theater_id = ?', theater_id],

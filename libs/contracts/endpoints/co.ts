@@ -16,6 +16,11 @@ const pauseTarget = {
   reason,
   by: person.optional(),
 };
+/** Settings for one run, by key; `ironclaw config show` lists those that a run may set. */
+export const runSettings = z.record(
+  z.string().max(64),
+  z.union([z.string().max(4_000), z.number(), z.boolean()]),
+);
 const runOnly = z.strictObject({ run_id: id });
 
 export const CO = {
@@ -33,8 +38,10 @@ export const CO = {
         .max(LIMITS.objectiveChars)
         .refine((text) => text.trim() !== '', 'must not be blank'),
       request_id: z.string().min(1).max(256).optional(),
-      playbook: z.string().max(128).optional(),
+      /** `name`, in its newest version, or `name@version`. */
+      playbook: z.string().max(140).optional(),
       variables: z.record(z.string(), z.string().max(4_000)).optional(),
+      settings: runSettings.optional(),
       /** Files already in the object store; `message.md` is the user's text. */
       inputs: z.array(inputRef).max(LIMITS.inputFiles).optional(),
       /** True: plan, dispatch and synthesize follow by themselves. */
@@ -62,7 +69,7 @@ export const CO = {
       order_ids: z.array(id),
       dependencies: z.record(z.string(), z.array(id)),
     }),
-    errors: ['RUN_NOT_FOUND', 'RUN_NOT_OPEN', 'UNKNOWN_PLAYBOOK'],
+    errors: ['RUN_NOT_FOUND', 'RUN_NOT_OPEN', 'UNKNOWN_PLAYBOOK', 'PLAN_REFUSED'],
   }),
   dispatch: endpoint({
     role,

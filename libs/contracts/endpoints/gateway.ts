@@ -3,7 +3,8 @@ import { id, relativePath } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import { asOf, atLeast, healthOf, orderView, runView } from './common.ts';
 import { endpoint } from './endpoint.ts';
-import { reads } from './ledger.ts';
+import { CO, runSettings } from './co.ts';
+import { LEDGER, reads } from './ledger.ts';
 
 const role = 'gateway';
 
@@ -32,8 +33,10 @@ export const GATEWAY = {
       mode: z.enum(['sync', 'async']).default('sync'),
       /** The same request_id is the same run, however often it is sent. Also: Idempotency-Key. */
       request_id: z.string().min(1).max(256).optional(),
-      playbook: z.string().max(128).optional(),
+      /** `name`, in its newest version, or `name@version`; `planned` lets a model plan. */
+      playbook: z.string().max(140).optional(),
       variables: z.record(z.string(), z.string().max(4_000)).optional(),
+      settings: runSettings.optional(),
       inputs: z.array(inputFile).max(LIMITS.inputFiles).optional(),
       /** How long a sync call waits before it answers as async does. */
       wait_ms: z.int().min(0).max(LIMITS.chatWaitMs).default(60_000),
@@ -108,5 +111,12 @@ export const GATEWAY = {
     ...reads.stream,
     live: 'sse',
   }),
+  // What a person does to a run: passed on to the role that does it.
+  cancelRun: { ...CO.cancelRun, role },
+  feedback: { ...CO.feedback, role },
+  escalations: { ...LEDGER.escalations, role },
+  ackEscalation: { ...CO.ackEscalation, role },
+  approve: { ...CO.approve, role },
+  deny: { ...CO.deny, role },
   health: healthOf(role),
 } as const;

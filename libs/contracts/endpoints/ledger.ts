@@ -87,6 +87,7 @@ export const reads = {
 } as const;
 
 const escalationFilter = {
+  escalation_id: id.optional(),
   theater_id: id.optional(),
   run_id: id.optional(),
   /** `open`: neither acknowledged nor decided. */

@@ -7,6 +7,7 @@ import {
 } from '../port.ts';
 import { splitSections } from '../sections.ts';
 import { aboutHeading, callSummary, draft, research } from './answers.ts';
+import { plan } from './plan.ts';
 import { MAX_CHARS } from './text.ts';
 import { verify } from './verify.ts';
 
@@ -18,6 +19,7 @@ const TASKS: Record<ModelTask, (request: ModelRequest) => string> = {
   research,
   verify,
   call_summary: callSummary,
+  plan,
 };
 
 /**
