@@ -5,7 +5,7 @@ import { LIMITS } from './limits.ts';
 export const GATE_LIMITS = {
   /** Gates of one profile: their results stand in one event. */
   gates: 32,
-  /** Longest time of one command, and what it gets where the profile says nothing. */
+  /** Longest time of all commands together, and of one where the profile says nothing. */
   timeoutSecondsMax: 480,
   timeoutSecondsDefault: 60,
   /** Bytes that one command may write to its output. */
@@ -88,6 +88,14 @@ export const gateProfile = z
         ctx.addIssue({ code: 'custom', path: ['gates', index], message: `${name} is used twice` });
       }
       names.add(name);
+    }
+    const seconds = gates.reduce(
+      (sum, spec) => sum + (spec.gate === 'command' ? spec.timeout_seconds : 0),
+      0,
+    );
+    if (seconds > GATE_LIMITS.timeoutSecondsMax) {
+      const message = `commands may take ${GATE_LIMITS.timeoutSecondsMax} s together, not ${seconds}`;
+      ctx.addIssue({ code: 'custom', path: ['gates'], message });
     }
   });
 export type GateProfile = z.output<typeof gateProfile>;

@@ -1,6 +1,7 @@
 export { type Archive, archiveWorktree } from './archive.ts';
 export { commitAll, statusOf, type WorktreeStatus } from './commit.ts';
 export type { Author } from './commits.ts';
+export { type ChangedFile, changedFiles, exportCommit } from './export.ts';
 export {
   type FileInput,
   type ListedFile,
