@@ -5,6 +5,7 @@ import type { StartRole } from '#libs/runtime';
 export const ROLE_DOORS: Readonly<Record<Role, () => Promise<{ start: StartRole }>>> = {
   ledger: () => import('../ledger/role.ts'),
   vault: () => import('../vault/role.ts'),
+  observer: () => import('../observer/role.ts'),
   integration: () => import('../integration/role.ts'),
   worker: () => import('../worker/role.ts'),
   co: () => import('../co/role.ts'),

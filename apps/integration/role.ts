@@ -20,7 +20,8 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   const reactor = startReactor(broker, {
     name: 'integration',
     logger,
-    types: ['ORDER_COMPLETED', 'INTEGRATION_READY'],
+    // An observer has looked at the result by then.
+    types: ['INTEGRATION_READY'],
     // One at a time for each theater; the merge itself holds a lock across processes.
     key: ({ theater_id }) => theater_id ?? '',
     handle: async ({ theater_id, order_id, seq }) => {
@@ -28,8 +29,8 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       const order = await orders.load({ theater_id, order_id }, seq);
       // Orders that no plan created are promoted when somebody asks for it.
       if (!order.created || order.status !== 'COMPLETED') return;
-      if (order.integration?.state === 'FAILED' || order.integration?.state === 'INTEGRATED')
-        return;
+      const state = order.integration?.state;
+      if (state === undefined || state === 'FAILED' || state === 'INTEGRATED') return;
       const gate_profile = order.gate_profile ?? 'default';
       try {
         await integrateOrder(context, orders, { theater_id, order_id, gate_profile });
