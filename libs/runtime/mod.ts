@@ -2,6 +2,7 @@ export { type Commanded, command } from './command.ts';
 export { CONFIG, type Config, configFromEnv, stateLayout, type WatchLimits } from './config.ts';
 export { healthHandler, type RoleContext, type RunningRole, type StartRole } from './role.ts';
 export { publishJob } from './jobs.ts';
+export { armPeriodic, nextBoundary, PATROL_TIMER } from './periodic.ts';
 export { createTheaterDirectory, type TheaterDirectory } from './theaters.ts';
 export { createOrderCommands, type OrderCommands, type OrderPlace } from './orders.ts';
 export { followLedger } from './follow.ts';

@@ -1,17 +1,17 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { LIMITS } from '#libs/contracts';
+import { finishQuarantine, folderOf, LOCKED, type Mark, markOf } from './aside.ts';
 import { headOf } from './commit.ts';
 import type { FileInput } from './files.ts';
 import { childPath, inFolder, readChild } from './inside.ts';
 import { WORKTREE_LIMITS } from './limits.ts';
-import { type Hold, orderLock, withLock } from './lock.ts';
+import { orderLock, withLock } from './lock.ts';
 import { orderOfName, pathParts, requireId, worktreeName } from './names.ts';
-import { adminPathOf } from './records.ts';
 import { readText } from './refs.ts';
 import { tooLarge, tooMany } from './scan.ts';
 import type { Theater } from './theater.ts';
-import { requireWorktree, worktreePathOf } from './worktree.ts';
+import { requireWorktree } from './worktree.ts';
 
 /** A worktree that is kept for inspection and not used again. */
 export type QuarantinedWorktree = {
@@ -20,11 +20,7 @@ export type QuarantinedWorktree = {
   reason: string;
 };
 
-/** What is written before the move, so that whoever comes next can finish it. */
-type Mark = { name: string; sha: string; reason: string };
-
 const REASON_CHARS = 500;
-const LOCKED = 'quarantined: ';
 
 /**
  * Sets an order's worktree aside as `quarantine/order_<id>.<n>` beside the worktrees, so that a new
@@ -52,25 +48,6 @@ export async function quarantineWorktree(input: {
     finishQuarantine(hold, theater, orderId);
     return { orderId, worktreePath: join(folderOf(theater), mark.name), reason };
   });
-}
-
-/** Finishes a move that was begun; the order's lock must be held. */
-export function finishQuarantine(hold: Hold, theater: Theater, orderId: string): void {
-  const adminPath = adminPathOf(theater.gitDir, orderId);
-  const text = readText(markOf(adminPath));
-  if (text === undefined) return;
-  const { name, sha, reason } = JSON.parse(text) as Mark;
-  const from = worktreePathOf(theater, orderId);
-  const to = join(folderOf(theater), name);
-  const newAdminPath = join(dirname(adminPath), name);
-  hold.write(join(adminPath, 'locked'), `${LOCKED}${reason}\n`);
-  hold.write(join(adminPath, 'HEAD'), `${sha}\n`);
-  mkdirSync(folderOf(theater), { recursive: true });
-  if (existsSync(from)) renameSync(from, to);
-  hold.write(join(to, '.git'), `gitdir: ${newAdminPath}\n`);
-  hold.write(join(adminPath, 'gitdir'), `${join(to, '.git')}\n`);
-  renameSync(adminPath, newAdminPath);
-  rmSync(markOf(newAdminPath), { force: true });
 }
 
 /** The quarantined worktrees of a theater, or of one order, oldest first within an order. */
@@ -120,14 +97,6 @@ function readBelow(root: string, parts: string[], found: FileInput[]): void {
     return [];
   });
   for (const child of (below ?? []).sort()) readBelow(root, [...parts, child], found);
-}
-
-function folderOf(theater: Theater): string {
-  return join(dirname(theater.worktreesPath), 'quarantine');
-}
-
-function markOf(adminPath: string): string {
-  return join(adminPath, 'ironclaw-quarantine');
 }
 
 function freeName(theater: Theater, orderId: string): string {

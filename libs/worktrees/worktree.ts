@@ -1,6 +1,7 @@
 import { existsSync, lstatSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { join, normalize, resolve } from 'node:path';
 import { AppError, invalid } from '#libs/contracts';
+import { finishQuarantine } from './aside.ts';
 import { makeFile, writeTreeFiles } from './checkout.ts';
 import { loadCommit } from './commits.ts';
 import { formatIndex } from './index_file.ts';
@@ -8,7 +9,6 @@ import { WORKTREE_LIMITS } from './limits.ts';
 import { type Hold, orderLock, withLock } from './lock.ts';
 import { outside, requireBranch, requireId, worktreeName, worktreeNotFound } from './names.ts';
 import { findObject } from './objects.ts';
-import { finishQuarantine } from './quarantine.ts';
 import { adminPathOf, openWorktree, readRecord, type Worktree, writeRecord } from './records.ts';
 import { branchRef, findRef, moveRef, readText } from './refs.ts';
 import { mainlineSha, type Theater } from './theater.ts';

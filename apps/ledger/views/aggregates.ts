@@ -27,7 +27,6 @@ export const ordersView: View<StoredEvent> = aggregateView<StoredEvent, OrderSta
     run_id: (order) => order.run_id,
     theater_id: (order) => order.theater_id,
     status: (order) => order.status,
-    recovery: (order) => (order.recovery?.state === 'REQUIRED' ? 'required' : null),
   },
   observe: listAnomalies('orders'),
 });

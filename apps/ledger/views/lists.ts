@@ -47,14 +47,13 @@ export function listRuns(reader: Reader, filter: RunFilter): { runs: RunRow[] } 
 
 /** Orders, newest (by their first event) first. @throws {INVALID_REQUEST} a cursor that is none */
 export function listOrders(reader: Reader, filter: OrderFilter): { orders: OrderState[] } & AsOf {
-  const { run_id, theater_id, status, recovery } = filter;
+  const { run_id, theater_id, status } = filter;
   const byRun = run_id !== undefined;
   const byStatus = !byRun && status !== undefined && (!isTerminal(status) || !theater_id);
   const { rows, ...rest } = list<StateRow>(reader, 'orders', 'seq', filter, [
     ['run_id = ?', run_id],
     [byRun || byStatus ? '+theater_id = ?' : 'theater_id = ?', theater_id],
-    [byStatus && recovery === undefined ? 'status = ?' : '+status = ?', status],
-    ['recovery = ?', recovery],
+    [byStatus ? 'status = ?' : '+status = ?', status],
   ]);
   return { orders: rows.map((row) => JSON.parse(row.state) as OrderState), ...rest };
 }

@@ -47,8 +47,6 @@ const orderFilter = {
   theater_id: id.optional(),
   run_id: id.optional(),
   status: orderStatus.optional(),
-  /** `required`: something is wrong with it and nobody has begun to mend it. */
-  recovery: z.literal('required').optional(),
   ...page,
 };
 

@@ -41,7 +41,10 @@ export const DUTY_OFFICER = {
     method: 'POST',
     path: '/patrol',
     summary: 'One patrol tick: overdue orders, observers, quarantine, dependencies',
-    input: z.strictObject({}),
+    input: z.strictObject({
+      /** Who asks, as the tick then tells. */
+      source: id.default('request'),
+    }),
     data: z.looseObject({
       tick_id: id,
       reissued: z.array(id),

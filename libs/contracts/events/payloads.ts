@@ -164,15 +164,16 @@ export const PAYLOADS = {
   patrolTick: partial({
     source: z.string().max(128),
     period_ms: millis,
-    /** Number of the period since 1970, for a tick of the timer: one tick each. */
-    period: z.int().min(0),
+    /** Start of the timer's period, in ms since 1970: one tick each. */
+    period: millis,
     /** Roles that answered. */
     roles: z.array(z.string().max(128)).max(64),
   }),
   auditRecorded: partial({
     /** Orders under way or waiting. */
     backlog: z.int().min(0),
-    verdict: z.enum(['ok', 'dead', 'ineffective']),
+    /** Something was completed or mended since the audit before. */
+    progress: z.boolean(),
   }),
   service: partial({
     service: z.string().max(128),
@@ -238,7 +239,11 @@ export const PAYLOADS = {
   runReplanned: partial({
     order_ids: z.array(id).max(LIMITS.ordersPerRun),
     reason,
+    /** The order that the new ones are to unblock, and its attempt. */
     blocked_order_id: id,
+    attempt,
+    /** The order whose plan this follows from, or that is planned anew. */
+    plan_order_id: id,
     /** Replaces the files that make the reply. */
     reply: z.array(z.looseObject({ order_id: id, path: relativePath })),
   }),
