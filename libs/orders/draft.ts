@@ -109,11 +109,12 @@ export function orderEvent<T extends EventType>(
 
 type RunPlace = Pick<RunState, 'garrison_id' | 'theater_id' | 'run_id' | 'subject_seq'>;
 
-/** Drafts an event of the run itself. */
+/** Drafts an event of the run itself; `more` tells it from others of its type. */
 export function runEvent<T extends EventType>(
   run: RunPlace,
   type: T,
   payload: PayloadOf<T>,
+  more: (string | number)[] = [],
 ): EventDraft {
   const { garrison_id, theater_id, run_id } = run;
   return {
@@ -124,7 +125,7 @@ export function runEvent<T extends EventType>(
     run_id,
     order_id: null,
     unit_id: null,
-    key: [theater_id, run_id, type].join('/'),
+    key: [theater_id, run_id, type, ...more].join('/'),
     expect: run.subject_seq,
   } as EventDraft;
 }

@@ -1,4 +1,5 @@
 import type { GateResult } from '#libs/contracts';
+import { awaitsApproval } from './decision.ts';
 import { clip, type Decision, decided, notPossible, orderEvent } from './draft.ts';
 import type { OrderState } from './order-state.ts';
 import { INTEGRATION_TRANSITIONS, isLegal } from './tables.ts';
@@ -28,6 +29,7 @@ export function integrationReady(order: OrderState): Decision {
 export function startIntegration(order: OrderState, command: { gateProfile: string }): Decision {
   const state = order.integration?.state;
   if (state === 'STARTED' || state === 'PASSED' || state === 'INTEGRATED') return decided();
+  if (awaitsApproval(order)) return notPossible('Integrating', 'nobody has approved the result');
   const { attempt } = order;
   return move(order, 'INTEGRATION_STARTED', { attempt, gate_profile: command.gateProfile });
 }

@@ -11,6 +11,16 @@ export type { Anomaly, AnomalyKind, AnomalyMark } from './anomaly.ts';
 export { addCost, type Cost, NO_COST } from './cost.ts';
 export { transitionsMarkdown, transitionsMermaid } from './diagram.ts';
 export { type Decision, type EventDraft, type Result, toEvent } from './draft.ts';
+export {
+  ackRaised,
+  askedAbout,
+  awaitsApproval,
+  evolveRaised,
+  giveDecision,
+  type Question,
+  questionCause,
+  type RaisedEscalation,
+} from './decision.ts';
 export { deriveId, eventIdFor, orderIdFor, runIdFor } from './ids.ts';
 export {
   failIntegration,
@@ -19,7 +29,7 @@ export {
   passIntegration,
   startIntegration,
 } from './integration.ts';
-export { nextForRun, readyOrders, type RunStep } from './next.ts';
+export { nextForRun, PLAN_TYPE, readyOrders, type RunRules, type RunStep } from './next.ts';
 export { anomalyOf, evolveOrder, mayReissue } from './order.ts';
 export {
   blockOrder,
@@ -39,6 +49,7 @@ export {
 export {
   type Artifact,
   type AttemptRecord,
+  type DecisionWord,
   type Escalation,
   type Integration,
   type OrderError,
@@ -50,6 +61,21 @@ export {
   type Worktree,
 } from './order-state.ts';
 export {
+  evolvePauses,
+  NO_PAUSES,
+  pausedBy,
+  type Pauses,
+  type SetPause,
+  setPause,
+} from './pauses.ts';
+export {
+  capReasons,
+  checkPlan,
+  type PlanCaps,
+  type PlanMeta,
+  type PlannedStep,
+} from './plan-check.ts';
+export {
   ack,
   escalate,
   type EscalateCommand,
@@ -60,25 +86,28 @@ export {
 } from './recovery.ts';
 export {
   evolveRun,
+  type Replan,
   type ReplyPart,
   type RunArtifact,
   runAnomalyOf,
+  runDeadlineMs,
   type RunError,
   type RunState,
 } from './run.ts';
 export {
   cancelLiveOrders,
   cancelRun,
-  checkPlan,
   completeRun,
   createRun,
   type CreateRun,
   dispatchRun,
   failRun,
-  type PlanMeta,
-  type PlannedStep,
+  pauseRun,
   planRun,
+  type ReplanRun,
+  replanRun,
   requiredOrders,
+  resumeRun,
 } from './run-decide.ts';
 export { evolveService, serviceEdge, type ServiceState } from './service.ts';
 export {

@@ -28,6 +28,7 @@ export function beginAttempt(next: OrderDraft, attempt: number, ts: string): voi
   next.started_at = null;
   next.blocked_at = null;
   next.blocked_reason = null;
+  next.blocked_until = null;
   next.finished_at = null;
   next.queue_wait_ms = null;
   next.duration_ms = null;
@@ -111,6 +112,9 @@ export const define: Apply<'ORDER_CREATED'> = (next, { payload, ts }) => {
   next.prompt = payload.prompt ?? null;
   next.outputs = payload.outputs ?? [];
   next.inputs = payload.inputs ?? [];
+  next.approval = payload.approval ?? false;
+  next.ask = payload.ask ?? false;
+  next.remedy = payload.remedy ?? null;
 };
 
 const APPLY: { readonly [T in EventType]?: Apply<T> } = {
@@ -128,6 +132,7 @@ const APPLY: { readonly [T in EventType]?: Apply<T> } = {
     next.started_at ??= ts;
     next.blocked_at = null;
     next.blocked_reason = null;
+    next.blocked_until = null;
     next.labels = [];
     beginWork(next, unit_id, ts);
   },
@@ -135,6 +140,7 @@ const APPLY: { readonly [T in EventType]?: Apply<T> } = {
     next.status = 'BLOCKED';
     next.blocked_at = ts;
     next.blocked_reason = payload.reason ?? null;
+    next.blocked_until = payload.resets_at ?? null;
     addLabel(next, payload.label ?? 'order.blocked');
   },
   ORDER_COMPLETED: (next, { payload, unit_id, ts }) => {
@@ -245,12 +251,27 @@ const APPLY: { readonly [T in EventType]?: Apply<T> } = {
   ESCALATION_RAISED: (next, { payload, event_id }) => {
     const escalation_id = payload.escalation_id ?? event_id;
     if (next.escalations.some((known) => known.escalation_id === escalation_id)) return;
-    const raised = { escalation_id, severity: payload.severity ?? 'MEDIUM', acked: false };
+    const raised = {
+      escalation_id,
+      severity: payload.severity ?? 'MEDIUM',
+      acked: false,
+      decision_by: payload.decision_by ?? null,
+      decision: null,
+      note: null,
+    };
     next.escalations = [...next.escalations.slice(1 - STATE_LIMITS.escalations), raised];
   },
   ESCALATION_ACKED: (next, { payload }) => {
     next.escalations = next.escalations.map((known) =>
       known.escalation_id === payload.escalation_id ? { ...known, acked: true } : known,
+    );
+  },
+  DECISION_GIVEN: (next, { payload }) => {
+    const { escalation_id, decision = null, note = null } = payload;
+    next.escalations = next.escalations.map((known) =>
+      known.escalation_id === escalation_id && known.decision === null
+        ? { ...known, decision, note }
+        : known,
     );
   },
   UNIT_SIGNAL: (next, { payload, ts }) => {

@@ -21,6 +21,10 @@ export const STATE_LIMITS = {
   escalations: 32,
   /** Labels kept on an order. */
   labels: 16,
+  /** Changes of a run's plan. */
+  replans: 128,
+  /** Decisions that a run waits for at once. */
+  holds: 128,
   /** Keys of a run's metadata. */
   metadataKeys: 64,
 } as const;
@@ -63,7 +67,16 @@ export type Integration = {
 
 /** The recovery of the current attempt. */
 export type Recovery = { state: RecoveryStatus; reason: string };
-export type Escalation = { escalation_id: string; severity: Severity; acked: boolean };
+export type DecisionWord = 'approve' | 'deny' | 'timeout';
+export type Escalation = {
+  escalation_id: string;
+  severity: Severity;
+  acked: boolean;
+  /** A person must decide until then; null: nothing waits for it. */
+  decision_by: string | null;
+  decision: DecisionWord | null;
+  note: string | null;
+};
 
 /** An order while it is being folded; everyone else sees it as OrderState. */
 export type OrderDraft = {
@@ -90,6 +103,12 @@ export type OrderDraft = {
   prompt: PromptSpec | null;
   outputs: readonly OutputSpec[];
   inputs: readonly InputRef[];
+  /** A person must approve the result before it is integrated. */
+  approval: boolean;
+  /** A person decides whether it is tried again where nothing else helps. */
+  ask: boolean;
+  /** Who knows how to mend what blocks it. */
+  remedy: 'steps' | 'planner' | null;
   created_at: string | null;
   /** This and the next times are of the current attempt. */
   enqueued_at: string | null;
@@ -97,6 +116,8 @@ export type OrderDraft = {
   started_at: string | null;
   blocked_at: string | null;
   blocked_reason: string | null;
+  /** When what blocks it is over by itself, as a refused quota; null: not by itself. */
+  blocked_until: string | null;
   finished_at: string | null;
   updated_at: string;
   queue_wait_ms: number | null;
@@ -171,12 +192,16 @@ function blankOrder(ids: OrderIds, attempt: number, updatedAt: string): OrderDra
     prompt: null,
     outputs: [],
     inputs: [],
+    approval: false,
+    ask: false,
+    remedy: null,
     created_at: null,
     enqueued_at: null,
     claimed_at: null,
     started_at: null,
     blocked_at: null,
     blocked_reason: null,
+    blocked_until: null,
     finished_at: null,
     updated_at: updatedAt,
     queue_wait_ms: null,

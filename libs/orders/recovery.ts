@@ -76,10 +76,15 @@ export type EscalateCommand = {
   /** One escalation is raised for each cause. */
   cause: string;
   causeEventId?: string;
+  /** A person must approve or deny until then (ISO-8601, UTC); something waits for it. */
+  decisionBy?: string;
 };
 
 /** The id of the escalation of an order for one cause. */
-export function escalationIdFor(order: OrderState, cause: string): string {
+export function escalationIdFor(
+  order: Pick<OrderState, 'garrison_id' | 'order_id'>,
+  cause: string,
+): string {
   return deriveId('escalation', order.garrison_id, order.order_id, cause);
 }
 
@@ -89,7 +94,7 @@ export function escalate(order: OrderState, command: EscalateCommand): Decision 
 }
 
 function escalation(order: OrderState, command: EscalateCommand): EventDraft[] {
-  const { severity, route, cause, causeEventId } = command;
+  const { severity, route, cause, causeEventId, decisionBy } = command;
   const reason = clip(command.reason);
   const escalation_id = escalationIdFor(order, cause);
   if (order.escalations.some((known) => known.escalation_id === escalation_id)) return [];
@@ -99,6 +104,7 @@ function escalation(order: OrderState, command: EscalateCommand): EventDraft[] {
     route,
     reason,
     ...(causeEventId !== undefined && { cause_event_id: causeEventId }),
+    ...(decisionBy !== undefined && { decision_by: decisionBy }),
   };
   return [orderEvent(order, 'ESCALATION_RAISED', payload, { key: [escalation_id] })];
 }

@@ -1,15 +1,4 @@
-import {
-  AppError,
-  type Constraints,
-  type InputRef,
-  invalid,
-  LIMITS,
-  type ObjectRef,
-  type OutputSpec,
-  type Profile,
-  type PromptSpec,
-  type Routing,
-} from '#libs/contracts';
+import { AppError, type InputRef, invalid, LIMITS, type ObjectRef } from '#libs/contracts';
 import { artifactsOf, type RunAggregate, totalCost } from './aggregate.ts';
 import {
   clip,
@@ -25,6 +14,14 @@ import {
 } from './draft.ts';
 import { orderIdFor } from './ids.ts';
 import { cancelOrder } from './order-decide.ts';
+import {
+  capReasons,
+  checkPlan,
+  type PlanCaps,
+  type PlanMeta,
+  type PlannedStep,
+} from './plan-check.ts';
+import { escalate } from './recovery.ts';
 import { type OrderState, unknownOrder } from './order-state.ts';
 import type { RunState } from './run.ts';
 import { isTerminal } from './tables.ts';
@@ -39,7 +36,9 @@ export type CreateRun = {
   /** Digest of the whole request: tells a resent request from another one of the same id. */
   requestDigest?: string;
   playbook?: string;
+  playbookVersion?: number;
   variables?: Record<string, string>;
+  settings?: Record<string, string | number | boolean>;
   inputs?: InputRef[];
   autopilot: boolean;
 };
@@ -60,7 +59,8 @@ export function createRun(agg: RunAggregate, command: CreateRun): Decision {
     run_id: command.runId,
     subject_seq: 0,
   };
-  const { requestId, requestDigest, playbook, variables, inputs } = command;
+  const { requestId, requestDigest, playbook, playbookVersion, variables, settings, inputs } =
+    command;
   const payload = {
     user_id: command.userId,
     objective: command.objective,
@@ -68,35 +68,13 @@ export function createRun(agg: RunAggregate, command: CreateRun): Decision {
     ...(requestId !== undefined && { request_id: requestId }),
     ...(requestDigest !== undefined && { request_digest: requestDigest }),
     ...(playbook !== undefined && { playbook }),
+    ...(playbookVersion !== undefined && { playbook_version: playbookVersion }),
     ...(variables && { variables }),
+    ...(settings && { settings }),
     ...(inputs && { inputs }),
   };
   return decided(runEvent(place, 'RUN_CREATED', payload));
 }
-
-/** One order to be: a step of a playbook, with everything filled in. */
-export type PlannedStep = {
-  /** Unique in the plan; what `depends_on` and the reply name. */
-  key: string;
-  type: string;
-  objective: string;
-  profile: Profile;
-  /** Why it got this profile, where a policy had a say. */
-  routing?: Routing;
-  constraints: Constraints;
-  depends_on: readonly string[];
-  prompt: PromptSpec;
-  outputs: OutputSpec[];
-  inputs: InputRef[];
-  gate_profile: string;
-};
-
-export type PlanMeta = {
-  playbook?: string;
-  playbookVersion?: number;
-  /** The files, in order, that make the reply. */
-  reply: readonly { step: string; path: string }[];
-};
 
 /**
  * Turns steps into orders: ORDER_CREATED for each, then RUN_PLANNED. A run is planned once; the ids
@@ -106,12 +84,13 @@ export function planRun(
   agg: RunAggregate,
   steps: readonly PlannedStep[],
   meta: PlanMeta,
+  caps?: PlanCaps,
 ): Decision {
   const { run } = agg;
   if (run?.planned) return decided();
   if (run === undefined) return noRun();
   if (run.status !== 'OPEN') return notOpen(run);
-  const fault = checkPlan(steps, meta);
+  const fault = faultOf(agg, steps, meta, caps);
   if (fault !== null) return refused(fault);
   const idOf = (key: string): string => orderIdFor(run.run_id, key, run.garrison_id);
   const created = steps.flatMap((step) => orderOf(agg, run, step, idOf));
@@ -140,46 +119,73 @@ function orderOf(
   return [orderEvent(order, 'ORDER_CREATED', payload)];
 }
 
-/** What is wrong with a plan: size, a repeated key, an unknown step, a cycle; null if nothing. */
-export function checkPlan(steps: readonly PlannedStep[], meta: PlanMeta): AppError | null {
-  if (steps.length === 0) return invalid('steps', 'must have at least one step');
-  if (steps.length > LIMITS.ordersPerRun) {
-    return new AppError(
-      'PAYLOAD_TOO_LARGE',
-      { what: 'number of orders', limit: LIMITS.ordersPerRun },
-      { field: 'steps' },
-    );
+export type ReplanRun = {
+  reason: string;
+  /** What the new orders are to unblock. */
+  blocked?: { orderId: string; attempt: number };
+  /** The order whose plan this follows from, or that is planned anew. */
+  planOrderId?: string;
+  /** Replaces the files that make the reply. */
+  reply?: PlanMeta['reply'];
+};
+
+/**
+ * Adds orders to a planned run: ORDER_CREATED for each, then RUN_REPLANNED. Done once for each
+ * plan order, else once for each blocked attempt.
+ */
+export function replanRun(
+  agg: RunAggregate,
+  steps: readonly PlannedStep[],
+  command: ReplanRun,
+  caps?: PlanCaps,
+): Decision {
+  const { run } = agg;
+  if (run === undefined) return noRun();
+  const { blocked, planOrderId } = command;
+  const same = run.replans.some(({ plan_order_id, blocked_order_id, attempt }) =>
+    planOrderId === undefined
+      ? blocked_order_id === blocked?.orderId && attempt === blocked?.attempt
+      : plan_order_id === planOrderId,
+  );
+  if (same) return decided();
+  if (run.status !== 'OPEN') return notOpen(run);
+  const idOf = (key: string): string => orderIdFor(run.run_id, key, run.garrison_id);
+  const fault = faultOf(agg, steps, { reply: command.reply ?? [] }, caps);
+  if (fault !== null) return refused(fault);
+  const taken = steps.find(({ key }) => agg.orders.has(idOf(key)));
+  if (taken !== undefined) {
+    return refuse('PLAN_REFUSED', { reason: `step ${taken.key}: the run has a step of this key` });
   }
-  const keys = new Set<string>();
-  for (const [index, { key }] of steps.entries()) {
-    if (keys.has(key)) return invalid(`steps[${index}].key`, `${key} is used twice`);
-    keys.add(key);
-  }
-  for (const [index, { depends_on }] of steps.entries()) {
-    const unknown = depends_on.find((key) => !keys.has(key));
-    if (unknown !== undefined) {
-      return invalid(`steps[${index}].depends_on`, `${unknown} does not name a step`);
-    }
-  }
-  for (const [index, { step }] of meta.reply.entries()) {
-    if (!keys.has(step)) return invalid(`reply[${index}].step`, `${step} does not name a step`);
-  }
-  const stuck = cycleOf(steps);
-  return stuck.length === 0
-    ? null
-    : invalid('steps', `depend on each other in a circle: ${stuck.join(', ')}`);
+  const payload = {
+    order_ids: steps.map(({ key }) => idOf(key)),
+    reason: clip(command.reason),
+    ...(blocked && { blocked_order_id: blocked.orderId, attempt: blocked.attempt }),
+    ...(planOrderId !== undefined && { plan_order_id: planOrderId }),
+    ...(command.reply && {
+      reply: command.reply.map(({ step, path }) => ({ order_id: idOf(step), path })),
+    }),
+  };
+  const created = steps.flatMap((step) => orderOf(agg, run, step, idOf));
+  const key = [planOrderId ?? '', blocked?.orderId ?? '', blocked?.attempt ?? 0];
+  return decided(...created, runEvent(run, 'RUN_REPLANNED', payload, key));
 }
 
-/** Keys of the steps that can never begin as they wait for one another. */
-function cycleOf(steps: readonly PlannedStep[]): string[] {
-  const done = new Set<string>();
-  let waiting = [...steps];
-  for (;;) {
-    const blocked = waiting.filter(({ depends_on }) => depends_on.some((key) => !done.has(key)));
-    if (blocked.length === waiting.length) return blocked.map(({ key }) => key);
-    for (const step of waiting) if (!blocked.includes(step)) done.add(step.key);
-    waiting = blocked;
+/** What is wrong with steps that are to join a run; null: nothing. */
+function faultOf(
+  agg: RunAggregate,
+  steps: readonly PlannedStep[],
+  meta: PlanMeta,
+  caps: PlanCaps | undefined,
+): AppError | null {
+  if (steps.length > LIMITS.ordersPerRun) {
+    const params = { what: 'number of orders', limit: LIMITS.ordersPerRun };
+    return new AppError('PAYLOAD_TOO_LARGE', params, { field: 'steps' });
   }
+  const fault = checkPlan(steps, meta);
+  if (fault !== null || caps === undefined) return fault;
+  const reasons = capReasons(steps, caps, requiredOrders(agg).length);
+  if (reasons.length === 0) return null;
+  return new AppError('PLAN_REFUSED', { reason: clip(reasons.join('; ')) });
 }
 
 /** Lets the orders of a planned run go. */
@@ -224,7 +230,14 @@ export function completeRun(
 /** Gives the run up; its live orders are cancelled with it. */
 export function failRun(
   agg: RunAggregate,
-  command: { reason: string; code?: string; stage?: string; orderId?: string },
+  command: {
+    reason: string;
+    code?: string;
+    stage?: string;
+    orderId?: string;
+    /** True: an operator is told of the order too. */
+    escalate?: boolean;
+  },
 ): Decision {
   const { run } = agg;
   if (run === undefined) return noRun();
@@ -240,7 +253,40 @@ export function failRun(
     ...(orderId !== undefined && { order_id: orderId }),
   };
   const failed = runEvent(run, 'RUN_FAILED', payload);
-  return decided(failed, ...cancellations(agg, `the run failed: ${reason}`));
+  const order = command.escalate && orderId !== undefined ? agg.orders.get(orderId) : undefined;
+  const cause = `failed/${order?.attempt}`;
+  const raised = order && escalate(order, { severity: 'MEDIUM', route: 'operator', reason, cause });
+  return decided(
+    failed,
+    ...cancellations(agg, `the run failed: ${reason}`),
+    ...(raised?.ok ? raised.events : []),
+  );
+}
+
+/** Begins nothing new for the run until it goes on; what is at work may finish. */
+export function pauseRun(agg: RunAggregate, command: { by?: string; reason?: string }): Decision {
+  return setPaused(agg, true, command);
+}
+
+/** Lets a paused run go on. */
+export function resumeRun(agg: RunAggregate, command: { by?: string; reason?: string }): Decision {
+  return setPaused(agg, false, command);
+}
+
+function setPaused(
+  { run }: RunAggregate,
+  paused: boolean,
+  { by, reason }: { by?: string; reason?: string },
+): Decision {
+  if (run === undefined) return noRun();
+  if (run.status !== 'OPEN') return notOpen(run);
+  if (run.paused === paused) return decided();
+  const payload = {
+    ...(by !== undefined && { by }),
+    ...(reason !== undefined && { reason: clip(reason) }),
+  };
+  const type = paused ? 'RUN_PAUSED' : 'RUN_RESUMED';
+  return decided(runEvent(run, type, payload, [run.subject_seq]));
 }
 
 /** Ends the run at the user's wish; its live orders are cancelled with it. */

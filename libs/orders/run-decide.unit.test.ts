@@ -257,7 +257,7 @@ describe('what is to be done next', () => {
     failWork(run, true);
     const orderId = run.byStep('research').order_id;
     expect(nextForRun(run.agg)).toEqual([
-      { do: 'reissue', orderId, attempt: 1, reason: 'MODEL_ERROR: no' },
+      { do: 'reissue', orderId, attempt: 1, reason: 'MODEL_ERROR: no', granted: false },
     ]);
     run.decide(reissueOrder(run.byStep('research'), { reason: 'again' }));
     expect(does(run.agg)).toEqual(['enqueue']);
@@ -350,6 +350,10 @@ test('check 43: integration goes step by step, and each step again is done alrea
 function perform(run: ReturnType<typeof story>, one: RunStep, dice: number): void {
   const order = 'orderId' in one ? run.agg.orders.get(one.orderId) : undefined;
   switch (one.do) {
+    case 'ask':
+    case 'extend':
+    case 'replan':
+      throw new Error(`${one.do} is not part of this story`);
     case 'plan':
       return run.decide(planRun(run.agg, CHAIN, META));
     case 'enqueue':

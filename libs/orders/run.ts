@@ -15,6 +15,16 @@ export type ReplyPart = { order_id: string; path: string };
 export type RunArtifact = { order_id: string; path: string; commit_sha: string };
 export type RunError = { code: string; message: string; stage: string; order_id: string | null };
 
+/** A change of the plan after it was made. */
+export type Replan = {
+  order_ids: readonly string[];
+  /** The order that the new ones are to unblock, and its attempt. */
+  blocked_order_id: string | null;
+  attempt: number | null;
+  /** The order whose plan this follows from, or that is planned anew. */
+  plan_order_id: string | null;
+};
+
 /** A run while it is being folded; everyone else sees it as RunState. */
 export type RunDraft = {
   run_id: string;
@@ -30,11 +40,21 @@ export type RunDraft = {
   playbook: string | null;
   playbook_version: number | null;
   variables: Readonly<Record<string, string>>;
+  /** Settings of this run alone. */
+  settings: Readonly<Record<string, string | number | boolean>>;
   inputs: readonly InputRef[];
   /** True: it goes from plan to reply by itself. */
   autopilot: boolean;
   planned: boolean;
   dispatched: boolean;
+  /** True: nothing new is begun. */
+  paused: boolean;
+  replans: readonly Replan[];
+  /** What its clock stands still for: its pause, and decisions of people, by escalation. */
+  holds: readonly string[];
+  /** Since when it stands still, and for how long it did before. */
+  held_since: string | null;
+  held_ms: number;
   /** Orders in the sequence in which the run's events first named them. */
   order_ids: readonly string[];
   /** The files that make the reply, in order. */
@@ -79,10 +99,16 @@ function initialRun(event: StoredEvent): RunDraft {
     playbook: null,
     playbook_version: null,
     variables: {},
+    settings: {},
     inputs: [],
     autopilot: false,
     planned: false,
     dispatched: false,
+    paused: false,
+    replans: [],
+    holds: [],
+    held_since: null,
+    held_ms: 0,
     order_ids: [],
     reply_parts: [],
     reply: null,
@@ -185,6 +211,8 @@ function define(next: RunDraft, event: StoredEvent & { type: 'RUN_CREATED' }): v
   next.request_id = payload.request_id ?? null;
   next.request_digest = payload.request_digest ?? null;
   next.playbook = payload.playbook ?? null;
+  next.playbook_version = payload.playbook_version ?? null;
+  next.settings = payload.settings ?? {};
   next.variables = payload.variables ?? {};
   next.inputs = payload.inputs ?? [];
   next.autopilot = payload.autopilot ?? false;
@@ -212,6 +240,27 @@ function applyToRun(next: RunDraft, event: StoredEvent): void {
       next.playbook_version = event.payload.playbook_version ?? next.playbook_version;
       next.reply_parts = event.payload.reply ?? [];
       for (const orderId of event.payload.order_ids ?? []) addOrder(next, orderId);
+      break;
+    case 'RUN_REPLANNED':
+      replan(next, event);
+      break;
+    case 'RUN_PAUSED':
+      next.paused = true;
+      hold(next, PAUSE, event.ts);
+      break;
+    case 'RUN_RESUMED':
+      next.paused = false;
+      release(next, PAUSE, event.ts);
+      break;
+    case 'ESCALATION_RAISED':
+      if (event.payload.decision_by !== undefined) {
+        hold(next, event.payload.escalation_id ?? event.event_id, event.ts);
+      }
+      break;
+    case 'DECISION_GIVEN':
+      if (event.payload.escalation_id !== undefined) {
+        release(next, event.payload.escalation_id, event.ts);
+      }
       break;
     case 'RUN_DISPATCHED':
       next.dispatched = true;
@@ -248,6 +297,45 @@ function complete(next: RunDraft, event: StoredEvent & { type: 'RUN_COMPLETED' }
   next.artifacts = payload.artifacts ?? [];
   next.duration_ms = payload.duration_ms ?? next.duration_ms;
   if (hasCost(payload)) next.cost = costOf(payload);
+}
+
+function replan(next: RunDraft, { payload }: StoredEvent & { type: 'RUN_REPLANNED' }): void {
+  const { order_ids = [], blocked_order_id, attempt, plan_order_id, reply } = payload;
+  const made = {
+    order_ids,
+    blocked_order_id: blocked_order_id ?? null,
+    attempt: attempt ?? null,
+    plan_order_id: plan_order_id ?? null,
+  };
+  if (next.replans.length < STATE_LIMITS.replans) next.replans = [...next.replans, made];
+  if (reply !== undefined) next.reply_parts = reply;
+  for (const orderId of order_ids) addOrder(next, orderId);
+}
+
+const PAUSE = 'pause';
+
+/** The clock of the run stands still from here, for one cause or several. */
+function hold(next: RunDraft, cause: string, ts: string): void {
+  if (next.holds.includes(cause) || next.holds.length >= STATE_LIMITS.holds) return;
+  next.holds = [...next.holds, cause];
+  next.held_since ??= ts;
+}
+
+function release(next: RunDraft, cause: string, ts: string): void {
+  if (!next.holds.includes(cause)) return;
+  next.holds = next.holds.filter((one) => one !== cause);
+  if (next.holds.length > 0) return;
+  next.held_ms += millisBetween(next.held_since, ts) ?? 0;
+  next.held_since = null;
+}
+
+/**
+ * When a run has taken its time, in milliseconds since 1970; times of pauses and of waiting for a
+ * person's decision do not count.
+ */
+export function runDeadlineMs(run: RunState, limitMs: number, nowMs: number): number {
+  const since = run.held_since === null ? nowMs : Math.min(nowMs, Date.parse(run.held_since));
+  return Date.parse(run.created_at) + limitMs + run.held_ms + (nowMs - since);
 }
 
 /** Later values win; beyond the limit, new keys are left out. */
