@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { StoredEvent } from '#libs/contracts';
 import { evolveOrder, type OrderState, recoverOrder } from '#libs/orders';
+import { nextBoundary } from '#libs/runtime';
 import { arbitraryLedger, eventScript, when } from '#libs/testing';
 import { type Clock, evolveClock } from './clock.ts';
 import {
@@ -14,7 +15,7 @@ import {
   tell,
   tellOverdue,
 } from './findings.ts';
-import { periodEnd, untilMiddle } from './timer.ts';
+import { untilMiddle } from './timer.ts';
 
 const LIMITS = { stallMs: 60_000, heartbeatMs: 20_000, commitMs: 40_000, orphanMs: 1_000 };
 const u1 = { unit_id: 'u1' };
@@ -230,7 +231,7 @@ test('the timer is set in the middle of a period, to its end', () => {
     fc.property(fc.nat(10_000_000), fc.integer({ min: 1_000, max: 100_000 }), (now, period) => {
       const armed = now + untilMiddle(now, period);
       expect(untilMiddle(now, period)).toBeLessThanOrEqual(period);
-      const wait = periodEnd(armed, period) - armed;
+      const wait = nextBoundary(armed, period) - armed;
       expect(Math.abs(wait - period / 2)).toBeLessThanOrEqual(1);
     }),
   );

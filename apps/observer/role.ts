@@ -54,12 +54,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       if (outcome === 'elsewhere' && fresh) throw new Later(ELSEWHERE_RETRY_MS);
     },
   });
-  const timer = startPatrolTimer(broker, {
-    garrisonId: config.garrisonId,
-    periodMs: config.patrolMs,
-    logger,
-    patrol: () => patrolAll(watch),
-  });
+  const timer = startPatrolTimer(context, () => patrolAll(watch));
 
   const service = defineService(API.observer, {
     patrol: ({ theater_id }) => patrolTheater(watch, theater_id),

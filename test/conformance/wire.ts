@@ -62,6 +62,8 @@ export const ROUTES: Readonly<Record<string, string>> = {
   'vault.health': 'GET /health',
   'worker.submit-job': 'POST /jobs',
   'worker.health': 'GET /health',
+  'observer.patrol': 'POST /theaters/{theater_id}/patrol',
+  'observer.health': 'GET /health',
   'integration.integrate': 'POST /integrate',
   'integration.health': 'GET /health',
 };
