@@ -10,6 +10,7 @@ import {
   type ModelAnswer,
   type ModelProvider,
   type ModelRequest,
+  type ModelToolCall,
 } from './port.ts';
 import { costMicroUsd, type PriceTable } from './prices.ts';
 import { buildMessages, type PromptMessage } from './prompt.ts';
@@ -18,15 +19,26 @@ import { dropSecret, redactor } from './redact.ts';
 /** Longest response body that is read. */
 const MAX_BODY_BYTES = 8 * 1024 * 1024;
 
+/** Models remembered as taking no tools. */
+const MODELS_MAX = 1_000;
+
 /** A 429 that asks for a longer wait than this goes to the caller, who can put the work off. */
 const MAX_QUOTA_WAIT_MS = 5_000;
+
+const toolCall = z.looseObject({
+  id: z.string().min(1).max(256),
+  function: z.looseObject({ name: z.string().min(1).max(128), arguments: z.string().nullish() }),
+});
 
 const completion = z.looseObject({
   choices: z
     .array(
       z.looseObject({
         finish_reason: z.string().nullish(),
-        message: z.looseObject({ content: z.string().nullish() }),
+        message: z.looseObject({
+          content: z.string().nullish(),
+          tool_calls: z.array(toolCall).max(128).nullish(),
+        }),
       }),
     )
     .min(1),
@@ -69,12 +81,15 @@ export function openAiProvider(options: OpenAiOptions): ModelProvider {
   const { now = () => performance.now(), random = Math.random, logger } = options;
   const client = makeClient(options, tryTimeoutMs);
   const redact = redactor(options.apiKey);
+  const toolless = new Set<string>();
   return {
     name,
-    async complete(request) {
+    tools: true,
+    async complete(given) {
       const startedMs = now();
-      const messages = buildMessages(request);
+      const messages = buildMessages(given);
       for (let tries = 1; ; tries += 1) {
+        const request = toolless.has(given.model) ? withoutTools(given) : given;
         throwIfEnded(request.signal, now() - startedMs);
         try {
           const tryStartedMs = now();
@@ -85,6 +100,11 @@ export function openAiProvider(options: OpenAiOptions): ModelProvider {
           const error = isAppError(cause)
             ? cause
             : modelErrorFrom(cause, { provider: name, redact, tryTimeoutMs });
+          if (request.tools !== undefined && refusesTools(error)) {
+            logger?.warn({ provider: name, model: request.model }, 'the model takes no tools');
+            if (toolless.size < MODELS_MAX) toolless.add(request.model);
+            continue;
+          }
           const waitMs = waitBefore(tries, error, retryWaitsMs, random);
           logger?.warn(
             { provider: name, model: request.model, tries, waitMs, code: error.code },
@@ -96,6 +116,15 @@ export function openAiProvider(options: OpenAiOptions): ModelProvider {
       }
     },
   };
+}
+
+/** Many servers refuse a request with tools that their model does not know, and work without. */
+function refusesTools({ code, details }: AppError): boolean {
+  return code === 'MODEL_ERROR' && [400, 404, 422].includes(Number(details?.['status']));
+}
+
+function withoutTools({ tools: _, ...request }: ModelRequest): ModelRequest {
+  return request;
 }
 
 function makeClient(options: OpenAiOptions, timeout: number): OpenAI {
@@ -127,6 +156,9 @@ async function tryOnce(
       messages,
       temperature: request.temperature ?? DEFAULT_TEMPERATURE,
       max_tokens: request.maxTokens ?? DEFAULT_MAX_TOKENS,
+      ...(request.tools && {
+        tools: request.tools.map((tool) => ({ type: 'function' as const, function: tool })),
+      }),
     },
     { signal: AbortSignal.any([request.signal, AbortSignal.timeout(tryTimeoutMs)]) },
   );
@@ -146,7 +178,9 @@ function toAnswer(
   const choice = body.choices[0];
   const text = dropSecret(choice?.message.content ?? '', options.apiKey);
   const finishReason = choice?.finish_reason ?? 'stop';
-  if (text.trim() === '') throw unusable(`the answer is empty (finish reason ${finishReason})`);
+  const toolCalls = (choice?.message.tool_calls ?? []).map(toToolCall);
+  if (text.trim() === '' && toolCalls.length === 0)
+    throw unusable(`the answer is empty (finish reason ${finishReason})`);
   const notes: string[] = [];
   if (finishReason === 'length') {
     notes.push(`The answer was cut off at ${request.maxTokens ?? DEFAULT_MAX_TOKENS} tokens.`);
@@ -158,6 +192,7 @@ function toAnswer(
   };
   return {
     text,
+    ...(toolCalls.length > 0 && { toolCalls }),
     provider,
     model: request.model,
     temperature: request.temperature ?? DEFAULT_TEMPERATURE,
@@ -168,6 +203,23 @@ function toAnswer(
     finishReason,
     notes,
   };
+}
+
+function toToolCall(call: z.output<typeof toolCall>): ModelToolCall {
+  return { id: call.id, name: call.function.name, input: readInput(call.function.arguments) };
+}
+
+function readInput(text: string | null | undefined): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text ?? '{}');
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+      return value as Record<string, unknown>;
+    }
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  // The tool itself tells the model what it wants.
+  return {};
 }
 
 /** The wait before the next try, or undefined where there is none. */

@@ -91,6 +91,52 @@ describe('an answer', () => {
   });
 });
 
+describe('tools', () => {
+  const tools = [{ name: 'ls', description: 'Lists.', parameters: { type: 'object' } }];
+
+  test('are offered, asked for, and their results put before the model', async () => {
+    const toolCalls = [
+      { id: 'c1', name: 'ls', arguments: '{"args":["docs"]}' },
+      { id: 'c2', name: 'ls', arguments: 'not JSON' },
+    ];
+    await using context = await setUp({
+      kind: 'script',
+      modes: [{ kind: 'ok', toolCalls }, { kind: 'ok' }],
+    });
+    const asked = await context.provider.complete(request({ tools }));
+    expect(asked.toolCalls).toEqual([
+      { id: 'c1', name: 'ls', input: { args: ['docs'] } },
+      { id: 'c2', name: 'ls', input: {} },
+    ]);
+    const results = [
+      { id: 'c1', output: 'a.md' },
+      { id: 'c2', output: 'ls: args' },
+    ];
+    const turns = [{ text: asked.text, calls: asked.toolCalls ?? [], results }];
+    const answer = await context.provider.complete(request({ tools, turns }));
+    expect(answer.toolCalls).toBeUndefined();
+    expect(answer.text).toContain('Summarise the message');
+    const [first, second] = context.server.requests();
+    expect(first?.body.tools).toMatchObject([{ type: 'function', function: { name: 'ls' } }]);
+    expect(second?.body.messages?.slice(2)).toMatchObject([
+      { role: 'assistant', tool_calls: [{ id: 'c1' }, { id: 'c2' }] },
+      { role: 'tool', tool_call_id: 'c1', content: 'a.md' },
+      { role: 'tool', tool_call_id: 'c2' },
+    ]);
+  });
+
+  test('a model that takes none is asked without, once and for good', async () => {
+    await using context = await setUp({ kind: 'no_tools' });
+    await context.provider.complete(request({ tools }));
+    await context.provider.complete(request({ tools }));
+    expect(context.server.requests().map(({ body }) => body.tools !== undefined)).toEqual([
+      true,
+      false,
+      false,
+    ]);
+  });
+});
+
 describe('a failure', () => {
   test.each<[string, ModelMode, string, Record<string, unknown>, number]>([
     ['500', { kind: 'status', status: 500 }, 'MODEL_ERROR', { status: 500, retryable: true }, 3],

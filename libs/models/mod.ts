@@ -10,6 +10,9 @@ export {
   type ModelProvider,
   type ModelRequest,
   type ModelTask,
+  type ModelTool,
+  type ModelToolCall,
+  type ModelTurn,
 } from './port.ts';
 export { type PriceTable, readPrices } from './prices.ts';
 export { buildMessages, type PromptMessage } from './prompt.ts';

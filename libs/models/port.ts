@@ -7,6 +7,19 @@ export type ModelFile = { path: string; text: string };
 /** A file the answer is cut into; `section` is the heading it is cut at. */
 export type ModelOutput = { path: string; section?: string };
 
+/** A tool that the model may ask for; `parameters` is the JSON schema of its arguments. */
+export type ModelTool = { name: string; description: string; parameters: Record<string, unknown> };
+
+/** A tool that the model asks for; `input` is empty where it wrote no JSON object. */
+export type ModelToolCall = { id: string; name: string; input: Record<string, unknown> };
+
+/** What was asked for in an earlier answer, and what the tools said. */
+export type ModelTurn = {
+  text: string;
+  calls: readonly ModelToolCall[];
+  results: readonly { id: string; output: string }[];
+};
+
 /** One question to a model. `temperature` defaults to 0.2 and `maxTokens` to 800. */
 export type ModelRequest = {
   model: string;
@@ -17,13 +30,20 @@ export type ModelRequest = {
   outputs: ModelOutput[];
   temperature?: number;
   maxTokens?: number;
+  /** Tools that it may ask for; a provider without tools ignores them. */
+  tools?: readonly ModelTool[];
+  /** What went on since the files were put before it. */
+  turns?: readonly ModelTurn[];
   /** Ends the call: a time budget (AbortSignal.timeout) or a cancellation. */
   signal: AbortSignal;
 };
 
 /** One answer. `finishReason` is `length` where the model was cut off by `maxTokens`. */
 export type ModelAnswer = {
+  /** May be empty where `toolCalls` is not. */
   text: string;
+  /** Tools that it wants before it goes on; absent where it has answered. */
+  toolCalls?: readonly ModelToolCall[];
   provider: string;
   model: string;
   temperature: number;
@@ -47,6 +67,8 @@ export type ModelAnswer = {
 export interface ModelProvider {
   /** `io.intelligence`, `openai` or `local`. */
   readonly name: string;
+  /** True: its models may be offered tools. */
+  readonly tools?: boolean;
   complete(request: ModelRequest): Promise<ModelAnswer>;
 }
 

@@ -1,8 +1,17 @@
 import { createHash } from 'node:crypto';
-import type { ModelFile, ModelRequest } from './port.ts';
+import type { ModelFile, ModelRequest, ModelTurn } from './port.ts';
 
 /** A chat message as OpenAI-compatible servers take it. */
-export type PromptMessage = { role: 'system' | 'user'; content: string };
+export type PromptMessage =
+  | { role: 'system' | 'user'; content: string }
+  | { role: 'assistant'; content: string; tool_calls: PromptToolCall[] }
+  | { role: 'tool'; tool_call_id: string; content: string };
+
+type PromptToolCall = {
+  id: string;
+  type: 'function';
+  function: { name: string; arguments: string };
+};
 
 /**
  * Assembles the messages of a request: instructions, then the objective and the files.
@@ -11,7 +20,7 @@ export type PromptMessage = { role: 'system' | 'user'; content: string };
  * so no text can close its own section; the system message says that what is inside is data.
  */
 export function buildMessages(
-  request: Pick<ModelRequest, 'system' | 'files' | 'objective' | 'outputs'>,
+  request: Pick<ModelRequest, 'system' | 'files' | 'objective' | 'outputs' | 'turns'>,
 ): PromptMessage[] {
   const boundary = pickBoundary([request.objective, ...request.files.map((file) => file.text)]);
   const system = [request.system.trim()];
@@ -30,6 +39,23 @@ export function buildMessages(
   return [
     { role: 'system', content: system.filter((part) => part !== '').join('\n\n') },
     { role: 'user', content: userMessage(request.objective, request.files, boundary) },
+    ...(request.turns ?? []).flatMap(turnMessages),
+  ];
+}
+
+function turnMessages({ text, calls, results }: ModelTurn): PromptMessage[] {
+  const tool_calls = calls.map(({ id, name, input }) => ({
+    id,
+    type: 'function' as const,
+    function: { name, arguments: JSON.stringify(input) },
+  }));
+  return [
+    { role: 'assistant', content: text, tool_calls },
+    ...results.map(({ id, output }) => ({
+      role: 'tool' as const,
+      tool_call_id: id,
+      content: output,
+    })),
   ];
 }
 

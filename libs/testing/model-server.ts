@@ -17,6 +17,8 @@ export type ModelMode =
   | { kind: 'empty' }
   | { kind: 'hang' }
   | { kind: 'disconnect' }
+  /** 400 for a request that offers tools, ok for one that does not. */
+  | { kind: 'no_tools' }
   /** Percent of requests per mode, drawn from a seeded generator; the rest are ok. */
   | { kind: 'mix'; seed: number; percent: { mode: ModelMode; percent: number }[] }
   /** One mode per request in turn, then the last one for good. */
@@ -26,7 +28,11 @@ export type ModelMode =
 export type ServedRequest = {
   path: string;
   authorization: string | undefined;
-  body: { model?: string; messages?: { role: string; content: string }[]; [key: string]: unknown };
+  body: {
+    model?: string;
+    messages?: { role: string; content: string; tool_call_id?: string }[];
+    [key: string]: unknown;
+  };
 };
 
 /** A running test model server on a random loopback port. */
@@ -149,6 +155,10 @@ async function respond(
       response.writeHead(200, { 'content-type': 'application/json' });
       response.end('{"choices": [{"message": ');
       return;
+    case 'no_tools':
+      return request.body.tools === undefined
+        ? sendJson(response, 200, completionOf(request, answerTo(request)))
+        : sendFailure({ kind: 'status', status: 400, message: 'no tools' }, request, response);
     case 'hang':
       // Left open until the client gives up or the server closes.
       return;

@@ -20,7 +20,7 @@ const attempt = async (name, run) => {
   try {
     const value = await run();
     notes.push(`${name}: GOT ${String(value).slice(0, 100)}`);
-  } catch (error) {
+  } catch {
     notes.push(`${name}: refused`);
   }
 };
