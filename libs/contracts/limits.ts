@@ -39,6 +39,12 @@ export const LIMITS = {
   budgetSecondsDefault: 60,
   retriesMax: 10,
   retriesDefault: 1,
+  /** Tool calls of one order. */
+  toolCallsMax: 256,
+  toolCallsDefault: 16,
+  /** Tokens of all answers to one order. */
+  orderTokensMax: 1_000_000,
+  orderTokensDefault: 4_000,
   /** Live streams (server-sent events) open at once on one process. */
   liveStreams: 200,
 } as const;

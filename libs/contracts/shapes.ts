@@ -17,6 +17,10 @@ export const constraints = z.looseObject({
     .default(LIMITS.budgetSecondsDefault),
   max_retries: z.int().min(0).max(LIMITS.retriesMax).default(LIMITS.retriesDefault),
   tool_policy: toolPolicy.optional(),
+  /** Tool calls that the model may make. */
+  max_tool_calls: z.int().min(0).max(LIMITS.toolCallsMax).optional(),
+  /** Tokens of all its answers together. */
+  max_tokens: z.int().min(1).max(LIMITS.orderTokensMax).optional(),
 });
 export type Constraints = z.output<typeof constraints>;
 

@@ -60,12 +60,15 @@ export function startOrder(
   return decided(orderEvent(order, 'ORDER_STARTED', payload, { unitId, key }));
 }
 
-/** A unit says why it cannot go on. */
+/**
+ * A unit says why it cannot go on; where it wrote a report, that goes first. `resetsAt`: it goes on
+ * by itself then, in the same attempt.
+ */
 export function blockOrder(
   order: OrderState,
-  command: UnitCommand & { reason: string; label?: string },
+  command: UnitReport & { reason: string; label?: string; resetsAt?: string },
 ): Decision {
-  const { attempt, unitId, label } = command;
+  const { attempt, unitId, label, resetsAt } = command;
   const reason = clip(command.reason);
   const held = guard(order, 'Blocking the order', command);
   if (held !== null) return held;
@@ -73,8 +76,14 @@ export function blockOrder(
   if (!isLegal(ORDER_TRANSITIONS, 'ORDER_BLOCKED', order.status)) {
     return notPossible('Blocking the order', standing(order));
   }
-  const payload = { attempt, reason, ...(label !== undefined && { label }) };
+  const payload = {
+    attempt,
+    reason,
+    ...(label !== undefined && { label }),
+    ...(resetsAt !== undefined && { resets_at: resetsAt }),
+  };
   return decided(
+    ...written(order, command),
     orderEvent(order, 'ORDER_BLOCKED', payload, { unitId, key: [unitId, order.version] }),
   );
 }

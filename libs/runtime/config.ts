@@ -75,6 +75,18 @@ export const CONFIG = z.object({
   IRONCLAW_JOB_LEASE_MS: ms(10_000, 1_000, 600_000).describe(
     'a worker silent for so long has lost its job',
   ),
+  IRONCLAW_HEARTBEAT_EVERY_MS: ms(30_000, 100, 600_000).describe(
+    'a unit at work gives a sign of life so often',
+  ),
+  IRONCLAW_QUOTA_WAIT_MS: ms(3_600_000, 0, 86_400_000).describe(
+    'an order waits at most so long for a model provider that refuses work for now',
+  ),
+  IRONCLAW_THEATER_BUDGET_MICRO_USD: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe('what the model calls of one theater may cost in all; 0: no limit'),
   IRONCLAW_PATROL_MS: ms(30_000, 1_000, 86_400_000).describe(
     'period of the patrols of duty officers and observers',
   ),
@@ -131,6 +143,10 @@ export type Config = {
   workerClass: string;
   workerConcurrency: number;
   jobLeaseMs: number;
+  heartbeatEveryMs: number;
+  quotaWaitMs: number;
+  /** 0: no limit. */
+  theaterBudgetMicroUsd: number;
   watch: WatchLimits;
   patrolMs: number;
   auditMs: number;
@@ -162,6 +178,9 @@ export function configFromEnv(env: Record<string, string | undefined>): Config {
     workerClass: values.IRONCLAW_WORKER_CLASS,
     workerConcurrency: values.IRONCLAW_WORKER_CONCURRENCY,
     jobLeaseMs: values.IRONCLAW_JOB_LEASE_MS,
+    heartbeatEveryMs: values.IRONCLAW_HEARTBEAT_EVERY_MS,
+    quotaWaitMs: values.IRONCLAW_QUOTA_WAIT_MS,
+    theaterBudgetMicroUsd: values.IRONCLAW_THEATER_BUDGET_MICRO_USD,
     watch: {
       stallMs: values.IRONCLAW_STALL_MS,
       heartbeatMs: values.IRONCLAW_HEARTBEAT_MS,

@@ -46,6 +46,8 @@ export const PAYLOADS = {
     inputs: z.array(inputRef).max(LIMITS.inputFiles),
     /** True: the commanding officer plans, dispatches and synthesizes by itself. */
     autopilot: z.boolean(),
+    /** What its model calls may cost in all. */
+    max_cost_micro_usd: z.int().min(0),
   }),
   runUpdated: partial({
     objective: text,
