@@ -16,7 +16,8 @@ import {
   type Theater,
   worktreePathOf,
 } from '#libs/worktrees';
-import { gatesOf, runGates } from './gates.ts';
+import type { Gates } from './gates.ts';
+import { BRANCH_ONLY } from './verdict.ts';
 
 export type IntegrateInput = {
   theater_id: string;
@@ -33,12 +34,12 @@ export type Promoted = {
 };
 
 const AUTHOR = { name: 'IronClaw', email: 'ironclaw@localhost' };
-/** Control files of an order: they stay on its branch, so that orders do not collide in them. */
-const BRANCH_ONLY = ['order.json', 'task.md', 'aar.json', 'state.json'];
+const NOTHING: Decision = { ok: true, events: [] };
 
 /**
- * Checks one order and merges its branch into the mainline. Every step can be repeated: the merge
- * finds itself on the mainline, and the events are decided on the order's state.
+ * Checks one order and merges its branch into the mainline. Every step can be repeated: once the
+ * gates have passed it is that very commit which is merged, the merge finds itself on the mainline,
+ * and the events are decided on the order's state.
  * @throws {GATE_FAILED} {MERGE_CONFLICT} {MAINLINE_DIRTY} INTEGRATION_FAILED is told, the mainline
  *   is as it was · {THEATER_NOT_FOUND} {WORKTREE_NOT_FOUND} {PATH_OUTSIDE_THEATER}
  *   {UNKNOWN_GATE_PROFILE} nothing was begun
@@ -46,11 +47,13 @@ const BRANCH_ONLY = ['order.json', 'task.md', 'aar.json', 'state.json'];
 export async function integrateOrder(
   context: RoleContext,
   orders: OrderCommands,
+  gates: Gates,
   input: IntegrateInput,
+  signal?: AbortSignal,
 ): Promise<Promoted> {
   const { theater_id, order_id } = input;
   const theater = await context.theaters.get(theater_id);
-  const gates = gatesOf(input.gate_profile);
+  const profile = gates.profile(input.gate_profile);
   const place = { theater_id, order_id };
   const known = await orders.load(place);
   const before = promotedBefore(known);
@@ -60,27 +63,71 @@ export async function integrateOrder(
     input.worktree_path ?? worktreePathOf(theater, order_id),
     order_id,
   );
-  await orders.decide(place, (order) =>
-    startIntegration(order, { gateProfile: input.gate_profile }),
-  );
-  const commitSha = await branchHead(theater, branch);
-  const results = await runGates(gates, { theater, orderId: order_id, worktreePath, commitSha });
-  const refusing = results.find(({ passed }) => !passed);
-  if (refusing !== undefined) {
-    const { gate, message } = refusing;
-    await tellFailure(orders, place, { gate, message, gates: results });
-    throw new AppError(
-      'GATE_FAILED',
-      { gate, reason: message },
-      { details: { gate, gates: results } },
-    );
+  let checked = passedBefore(known);
+  if (checked === undefined) {
+    await orders.decide(place, (order) => startIntegration(order, { gateProfile: profile.name }));
+    const headSha = await branchHead(theater, branch);
+    const candidate = { theater, orderId: order_id, worktreePath, commitSha: headSha };
+    checked = { headSha, results: await gates.run(profile, candidate, signal) };
+    await judge(orders, place, checked);
+    // Another process may have been faster, with another commit even: what is told counts.
+    const now = await orders.load(place);
+    const told = promotedBefore(now);
+    if (told !== undefined) return told;
+    checked = passedBefore(now) ?? checked;
   }
-  await orders.decide(place, (order) => passIntegration(order, { gates: results }));
-  const merged = await mergeBranch(context, orders, place, { theater, branch, commitSha, results });
+  const { headSha, results } = checked;
+  const merged = await mergeBranch(context, orders, place, { theater, branch, headSha, results });
   await orders.decide(place, (order) =>
     integrated(order, { commitSha: merged, mainline: theater.mainline }),
   );
   return { order_id, commit_sha: merged, gates: results, duplicate: false };
+}
+
+/** Tells that an order cannot be promoted as no gates of its profile's name are there. */
+export async function refuseOrder(
+  orders: OrderCommands,
+  place: OrderPlace,
+  message: string,
+): Promise<void> {
+  await orders.decide(place, (order) =>
+    startIntegration(order, { gateProfile: order.gate_profile ?? 'default' }),
+  );
+  await orders.decide(place, (order) => failing(order, { gate: 'profile', message, gates: [] }));
+}
+
+/** A commit and what the gates said about it. */
+type Checked = { headSha: string; results: GateResult[] };
+
+/**
+ * Tells the outcome of the gates, unless it was told before.
+ * @throws {GATE_FAILED} one refuses, and nobody else had told that they pass
+ */
+async function judge(orders: OrderCommands, place: OrderPlace, checked: Checked): Promise<void> {
+  const { headSha, results } = checked;
+  const refusing = results.find(({ passed }) => !passed);
+  if (refusing === undefined) {
+    await orders.decide(place, (order) => passIntegration(order, { headSha, gates: results }));
+    return;
+  }
+  const { gate, message } = refusing;
+  let other = false;
+  await orders.decide(place, (order) => {
+    other = passedBefore(order) !== undefined || promotedBefore(order) !== undefined;
+    return other ? NOTHING : failing(order, { gate, message, gates: results });
+  });
+  if (other) return;
+  throw new AppError(
+    'GATE_FAILED',
+    { gate, reason: message },
+    { details: { gate, gates: results } },
+  );
+}
+
+/** The gates have passed already, and which commit they let through. */
+function passedBefore({ integration }: OrderState): Checked | undefined {
+  const { state, head_sha: headSha, gates: results = [] } = integration ?? {};
+  return state === 'PASSED' && headSha !== undefined ? { headSha, results } : undefined;
 }
 
 function promotedBefore({ order_id, integration }: OrderState): Promoted | undefined {
@@ -99,13 +146,13 @@ async function branchHead({ repoPath }: Theater, branch: string): Promise<string
   return head.sha;
 }
 
-type Merge = { theater: Theater; branch: string; commitSha: string; results: GateResult[] };
+type Merge = Checked & { theater: Theater; branch: string };
 
 async function mergeBranch(
   context: RoleContext,
   orders: OrderCommands,
   place: OrderPlace,
-  { theater, branch, commitSha, results }: Merge,
+  { theater, branch, headSha, results }: Merge,
 ): Promise<string> {
   const { order_id } = place;
   try {
@@ -113,7 +160,7 @@ async function mergeBranch(
       theater,
       orderId: order_id,
       branch,
-      expectedSha: commitSha,
+      expectedSha: headSha,
       message: `Integrate order ${order_id}`,
       author: AUTHOR,
       timestampSec: Math.floor(context.log.defaults.now().getTime() / 1000),
@@ -122,13 +169,9 @@ async function mergeBranch(
     return done.commitSha;
   } catch (error) {
     if (!isAppError(error, 'MERGE_CONFLICT', 'MAINLINE_DIRTY')) throw error;
+    const failure = { gate: 'merge', message: error.message, gates: results };
     const files = filesOf(error);
-    await tellFailure(orders, place, {
-      gate: 'merge',
-      message: error.message,
-      gates: results,
-      files,
-    });
+    await orders.decide(place, (order) => failing(order, { ...failure, files }));
     throw error;
   }
 }
@@ -140,28 +183,16 @@ function filesOf(error: AppError): string[] {
 
 type Failure = { gate: string; message: string; gates: GateResult[]; files?: string[] };
 
-/** INTEGRATION_FAILED and one escalation for it. */
-async function tellFailure(
-  orders: OrderCommands,
-  place: OrderPlace,
-  failure: Failure,
-): Promise<void> {
-  await orders.decide(place, (order) =>
-    withEscalation(order, failIntegration(order, failure), failure),
-  );
-}
-
-function withEscalation(
-  order: OrderState,
-  decision: Decision,
-  { gate, message }: Failure,
-): Decision {
-  if (!decision.ok || decision.events.length === 0) return decision;
+/** INTEGRATION_FAILED and one escalation for it; nothing where it was told before. */
+function failing(order: OrderState, failure: Failure): Decision {
+  const failed = failIntegration(order, failure);
+  if (!failed.ok || failed.events.length === 0) return failed;
+  const { gate, message } = failure;
   const raised = escalate(order, {
     severity: 'MEDIUM',
     route: 'commanding-officer',
     reason: `integration failed at ${gate}: ${message}`.slice(0, 1_000),
     cause: `integration/${order.attempt}/${gate}`,
   });
-  return raised.ok ? { ok: true, events: [...decision.events, ...raised.events] } : raised;
+  return raised.ok ? { ok: true, events: [...failed.events, ...raised.events] } : raised;
 }

@@ -1,5 +1,6 @@
 import { API, isAppError } from '#libs/contracts';
 import { startReactor } from '#libs/eventlog';
+import { awaitsApproval } from '#libs/orders';
 import {
   createOrderCommands,
   healthHandler,
@@ -7,42 +8,54 @@ import {
   type RunningRole,
 } from '#libs/runtime';
 import { defineService } from '#libs/service';
-import { integrateOrder } from './integrate.ts';
+import { createCommandGates } from './command-gate.ts';
+import { createGates } from './gates.ts';
+import { integrateOrder, refuseOrder } from './integrate.ts';
+import { BUILT_IN_GATE_PROFILES, loadGateProfiles } from './profiles.ts';
 
-/** Refusals that are told by INTEGRATION_FAILED: whoever started the order decides what follows. */
-const TOLD = ['GATE_FAILED', 'MERGE_CONFLICT', 'MAINLINE_DIRTY'] as const;
+/**
+ * Refusals that are told by INTEGRATION_FAILED: whoever started the order decides what follows. The
+ * last one: the order has moved on meanwhile, by another process or by a person.
+ */
+const TOLD = ['GATE_FAILED', 'MERGE_CONFLICT', 'MAINLINE_DIRTY', 'ILLEGAL_TRANSITION'] as const;
 
 /** Checks completed orders and promotes them to the mainline of their theater. */
 export async function start(context: RoleContext): Promise<RunningRole> {
-  const { broker, log, logger } = context;
+  const { broker, config, log, logger } = context;
+  const profiles = await loadGateProfiles([BUILT_IN_GATE_PROFILES, ...config.gateProfileDirs]);
+  const gates = createGates(profiles, createCommandGates(logger, [config.stateDir]));
   const orders = createOrderCommands(log);
 
   const reactor = startReactor(broker, {
     name: 'integration',
     logger,
     // An observer has looked at the result by then.
-    types: ['INTEGRATION_READY'],
+    // What a person had to approve goes on with the decision.
+    types: ['INTEGRATION_READY', 'DECISION_GIVEN'],
     // One at a time for each theater; the merge itself holds a lock across processes.
     key: ({ theater_id }) => theater_id ?? '',
-    handle: async ({ theater_id, order_id, seq }) => {
+    handle: async ({ theater_id, order_id, seq }, signal) => {
       if (theater_id === null || order_id === null) return;
       const order = await orders.load({ theater_id, order_id }, seq);
       // Orders that no plan created are promoted when somebody asks for it.
-      if (!order.created || order.status !== 'COMPLETED') return;
+      if (!order.created || order.status !== 'COMPLETED' || awaitsApproval(order)) return;
       const state = order.integration?.state;
       if (state === undefined || state === 'FAILED' || state === 'INTEGRATED') return;
       const gate_profile = order.gate_profile ?? 'default';
       try {
-        await integrateOrder(context, orders, { theater_id, order_id, gate_profile });
+        const input = { theater_id, order_id, gate_profile };
+        await integrateOrder(context, orders, gates, input, signal);
       } catch (error) {
-        if (!isAppError(error, ...TOLD)) throw error;
+        if (isAppError(error, 'UNKNOWN_GATE_PROFILE')) {
+          await refuseOrder(orders, { theater_id, order_id }, error.message);
+        } else if (!isAppError(error, ...TOLD)) throw error;
         logger.info({ code: error.code, order_id }, 'order not promoted');
       }
     },
   });
 
   const service = defineService(API.integration, {
-    integrate: (input) => integrateOrder(context, orders, input),
+    integrate: (input) => integrateOrder(context, orders, gates, input),
     health: healthHandler(context, 'integration'),
   });
   return { service, close: () => reactor.stop() };
