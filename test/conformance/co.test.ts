@@ -8,7 +8,7 @@ import { type Data, err, ok, refused, WAYS } from './wire.ts';
 
 let system: System;
 beforeAll(async () => {
-  system = await startSystem({ roles: ['ledger', 'vault', 'integration', 'co'] });
+  system = await startSystem({ roles: ['ledger', 'vault', 'observer', 'integration', 'co'] });
 });
 afterAll(() => system?.[Symbol.asyncDispose]());
 
