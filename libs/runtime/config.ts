@@ -1,6 +1,8 @@
 import { isAbsolute, join, resolve } from 'node:path';
-import { parse, type ProfileSettings, profileSettings } from '#libs/contracts';
+import { isAppError, parse, type ProfileSettings, profileSettings } from '#libs/contracts';
 import { z } from 'zod';
+import { BEHAVIOUR } from './behaviour.ts';
+import { badSetting, readSettingsFile, settingKey } from './settings-file.ts';
 
 const id = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_-]{0,127}$/);
 const list = z.string().transform((text) =>
@@ -113,6 +115,7 @@ export const CONFIG = z.object({
     'a worktree whose order ended so long ago is an orphan',
   ),
   IRONCLAW_ALLOWED_HOSTS: list.default([]).describe('Host names accepted beside the bound one'),
+  ...BEHAVIOUR,
 });
 
 /** When the watchers lose patience; milliseconds. */
@@ -156,12 +159,56 @@ export type Config = {
   allowedHosts: readonly string[];
 };
 
-/** @throws {INVALID_REQUEST} a setting is out of its bounds; `field` names the variable */
-export function configFromEnv(env: Record<string, string | undefined>): Config {
-  const given = Object.fromEntries(
-    Object.keys(CONFIG.shape).flatMap((name) => (env[name] ? [[name, env[name]]] : [])),
+type Env = Readonly<Record<string, string | undefined>>;
+type ConfigValues = z.output<typeof CONFIG>;
+
+/** The garrison's layers: what was given, by variable, and by which file (else the environment). */
+export type GarrisonLayers = {
+  values: ConfigValues;
+  given: Readonly<Record<string, string>>;
+  fromFile: ReadonlySet<string>;
+  file: string;
+};
+
+/** Not in the file: where it lies depends on it. */
+const NOT_IN_FILE = new Set(['IRONCLAW_STATE']);
+
+/**
+ * Reads the garrison's settings: the environment, under it `IRONCLAW_CONFIG` (default: config.json
+ * in the state folder), under it the defaults.
+ * @throws {INVALID_REQUEST} `field` names the variable, or the file and the key
+ */
+export function readGarrison(env: Env): GarrisonLayers {
+  const names = Object.keys(CONFIG.shape);
+  const allowed = new Set(names.filter((name) => !NOT_IN_FILE.has(name)));
+  const named = env.IRONCLAW_CONFIG || undefined;
+  const stateDir = resolve(env.IRONCLAW_STATE || CONFIG.shape.IRONCLAW_STATE.parse(undefined));
+  const file = named === undefined ? join(stateDir, 'config.json') : resolve(named);
+  const ofFile = readSettingsFile(file, allowed);
+  if (ofFile === undefined && named !== undefined) {
+    throw badSetting(file, '', 'does not exist (IRONCLAW_CONFIG)');
+  }
+  const ofEnv = Object.fromEntries(
+    names.flatMap((name): [string, string][] => (env[name] ? [[name, env[name]]] : [])),
   );
-  const values = parse(CONFIG, given);
+  const given: Record<string, string> = { ...ofFile, ...ofEnv };
+  const fromFile = new Set(Object.keys(ofFile ?? {}).filter((name) => !(name in ofEnv)));
+  try {
+    return { values: parse(CONFIG, given), given, fromFile, file };
+  } catch (error) {
+    const [name = ''] = (isAppError(error) ? (error.field ?? '') : '').split(/[.[]/);
+    if (!isAppError(error) || !fromFile.has(name)) throw error;
+    const reason = error.message.slice(error.message.indexOf(': ') + 2);
+    throw badSetting(file, settingKey(name), reason);
+  }
+}
+
+/**
+ * The settings of a process; see `readGarrison`.
+ * @throws {INVALID_REQUEST} a setting is out of its bounds; `field` names the variable, or the file
+ */
+export function configFromEnv(env: Env): Config {
+  const { values } = readGarrison(env);
   return {
     garrisonId: values.IRONCLAW_GARRISON,
     stateDir: resolve(values.IRONCLAW_STATE),

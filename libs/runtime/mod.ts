@@ -7,3 +7,14 @@ export { createTheaterDirectory, type TheaterDirectory } from './theaters.ts';
 export { createOrderCommands, type OrderCommands, type OrderPlace } from './orders.ts';
 export { followLedger } from './follow.ts';
 export { claimSlot, type Slot } from './slot.ts';
+export { createPauses, type PausePlace, type Pauses } from './pauses.ts';
+export {
+  type Behaviour,
+  checkRunSettings,
+  checkSettingsFile,
+  type ExplainedSetting,
+  openSettings,
+  type RunOverrides,
+  type SettingPlace,
+  type Settings,
+} from './settings.ts';
