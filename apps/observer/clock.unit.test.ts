@@ -154,6 +154,27 @@ describe('the clocks view', () => {
     expect(liveClocks(reader, 'demo').map(({ order }) => order.order_id)).toEqual(['b']);
   });
 
+  test('the bound counts what is over now, by when it ended', () => {
+    const script = eventScript();
+    const fail = (order_id: string) => script.add('ORDER_FAILED', {}, { order_id });
+    const kept = (overKept: number) => {
+      const { db, writer } = openView(overKept);
+      writer.apply({ events: script.events });
+      return db
+        .prepare('SELECT order_id FROM clocks')
+        .all()
+        .map(({ order_id }) => order_id);
+    };
+    fail('a');
+    fail('b');
+    script.add('ESCALATION_RAISED', {}, { order_id: 'a' });
+    fail('c');
+    expect(kept(2)).toEqual(['b', 'c']);
+    script.add('ORDER_REISSUED', { attempt: 2 }, { order_id: 'c' });
+    fail('d');
+    expect(kept(1)).toEqual(['c', 'd']);
+  });
+
   test('any cut into batches gives the same rows, also after a batch was undone', () => {
     const dump = (db: DatabaseSync) =>
       db.prepare('SELECT * FROM clocks ORDER BY theater_id, order_id').all();

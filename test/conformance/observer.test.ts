@@ -207,6 +207,20 @@ describe.each(WAYS)('observer over %s', (way) => {
     expect(await eventsAbout(system, order_id, 'INTEGRATION_READY')).toEqual([]);
   });
 
+  test('8.41 an artifact that only an event names must be there too', async () => {
+    const worktree = await openWorktree();
+    const { order_id, tree } = worktree;
+    await commit(tree, { 'aar.json': aarOf(order_id, []) });
+    await tellOf(system, worktree, [
+      { type: 'ARTIFACT_WRITTEN', payload: { path: 'outputs/none.md' } },
+      { type: 'ORDER_COMPLETED' },
+    ]);
+    await untilTold(system, order_id, 'RECOVERY_REQUIRED');
+    expect((await patrol(system, way, worktree)).findings).toMatchObject([
+      { kind: 'artifact-missing', reason: expect.stringContaining('outputs/none.md') },
+    ]);
+  });
+
   test('8.41 mended, it is ready after all', async () => {
     const worktree = await openWorktree();
     const { order_id, tree } = worktree;
