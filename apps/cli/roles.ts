@@ -10,6 +10,8 @@ export const ROLE_DOORS: Readonly<Record<Role, () => Promise<{ start: StartRole 
   worker: () => import('../worker/role.ts'),
   co: () => import('../co/role.ts'),
   gateway: () => import('../gateway/role.ts'),
+  'duty-officer': () => import('../duty-officer/role.ts'),
+  sentinel: () => import('../sentinel/role.ts'),
 };
 
 /** In this order roles start: those that others call come first. They stop in the opposite order. */

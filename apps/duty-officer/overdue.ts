@@ -27,43 +27,34 @@ export function faultOf(order: OrderState, nowMs: number, patience: Patience): F
   }
   const budget =
     constraints?.budget_seconds ?? patience.budgetSeconds ?? LIMITS.budgetSecondsDefault;
+  // A time to come counts as now.
   const dueMs = Math.min(Date.parse(since), nowMs) + budget * 1_000;
   if (nowMs <= dueMs + patience.leaseMs + patience.graceMs) return null;
   const reason = `overdue: ${status} since ${since}, with a budget of ${budget} s`;
   return { code: 'ORDER_OVERDUE', reason };
 }
 
-/** When the unit that holds the order took it; null where none does. */
+/** From when the time of the unit that holds the order counts; null where none does. */
 function heldSince(order: OrderState): string | null {
-  const { status, claimed_at, started_at, blocked_at, updated_at } = order;
+  const { status, claimed_at, started_at, resumed_at, blocked_at, blocked_until } = order;
   switch (status) {
     case 'CLAIMED':
-      return claimed_at ?? updated_at;
+      return claimed_at ?? order.updated_at;
     case 'RUNNING':
-      return started_at ?? claimed_at ?? updated_at;
+      return resumed_at ?? started_at ?? claimed_at ?? order.updated_at;
     case 'BLOCKED':
-      return started_at ?? claimed_at ?? blocked_at ?? updated_at;
+      // Until then it waits for what is over by itself, as a quota.
+      return blocked_until ?? started_at ?? claimed_at ?? blocked_at ?? order.updated_at;
     default:
       return null;
   }
 }
 
-/** A job is published within so long after its order was enqueued. */
-const PUBLISH_SLACK_MS = 60_000;
-
-/**
- * True for an order that has waited for longer than `stallMs` although its job is not in the queue.
- * @param oldestJobMs when the oldest job of its queue was published; null: the queue is empty
- */
-export function lacksJob(
+/** True for an order that was put on the queue longer than `stallMs` ago and has not begun. */
+export function waitsLong(
   { status, enqueued_at }: OrderState,
   nowMs: number,
   stallMs: number,
-  oldestJobMs: number | null,
 ): boolean {
-  if (status !== 'QUEUED' || enqueued_at === null) return false;
-  const since = Date.parse(enqueued_at);
-  if (nowMs - since <= stallMs) return false;
-  // A queue is taken from the front: one whose oldest job is younger has lost this one.
-  return oldestJobMs === null || oldestJobMs > since + PUBLISH_SLACK_MS;
+  return status === 'QUEUED' && enqueued_at !== null && nowMs - Date.parse(enqueued_at) > stallMs;
 }

@@ -12,9 +12,9 @@ import {
   type Tick,
   tickKey,
 } from './garrison.ts';
-import { lacksJob } from './overdue.ts';
+import { waitsLong } from './overdue.ts';
 import { createRecovery, type Recovery } from './recover.ts';
-import { eachOf, liveOrders, oldestJobMs, openTheaters } from './scan.ts';
+import { eachOf, liveOrders, openTheaters, queuedJobs } from './scan.ts';
 import { probeAll } from './services.ts';
 
 /** What one patrol did. */
@@ -143,17 +143,20 @@ async function lookAtOrders(
   });
 }
 
-/** Tells whether the job of a waiting order is gone; each queue is asked once in a patrol. */
+/**
+ * Tells whether the job of an order that has waited for long is gone. One that stands in a long
+ * queue, or in one that is paused, is there. Each queue is looked through once in a patrol.
+ */
 function jobFinder(context: RoleContext): (order: OrderState) => Promise<boolean> {
   const { config, log } = context;
-  const oldest = new Map<string, Promise<number | null>>();
+  const queues = new Map<string, Promise<ReadonlySet<string> | null>>();
   return async (order) => {
-    const { theater_id } = order;
+    const { theater_id, order_id, attempt } = order;
     const nowMs = log.defaults.now().getTime();
-    // Without a look at the queue: most orders have not waited for long.
-    if (theater_id === null || !lacksJob(order, nowMs, config.queueStallMs, null)) return false;
-    const known = oldest.get(theater_id) ?? oldestJobMs(context, theater_id);
-    oldest.set(theater_id, known);
-    return lacksJob(order, nowMs, config.queueStallMs, await known);
+    if (theater_id === null || !waitsLong(order, nowMs, config.queueStallMs)) return false;
+    const queue = queues.get(theater_id) ?? queuedJobs(context, theater_id);
+    queues.set(theater_id, queue);
+    const jobs = await queue;
+    return jobs !== null && !jobs.has(`${order_id}/${attempt}`);
   };
 }

@@ -44,15 +44,19 @@ export function createRecovery(context: Context): Recovery {
     const run = await runOf(order);
     // The commanding officer cancels what is left of a run that has ended.
     if (fault === null || (run?.created && run.status !== 'OPEN')) return {};
+    // It changes the plan, or asks a person, however long that takes.
+    if (order.status === 'BLOCKED' && order.blocked_until === null && isCommanded(order, run)) {
+      return {};
+    }
     const quarantined = await quarantine(context, order, fault.reason);
-    const { wrote } = await orders.decide(place, (now) => {
+    const { wrote, seq } = await orders.decide(place, (now) => {
       const same = now.attempt === order.attempt && faultOf(now, nowMs(), patient) !== null;
       if (!same) return { ok: true, events: [] };
       return recoverOrder(now, { ...fault, severity: 'HIGH', route: 'operator', ...cap });
     });
     const aside = quarantined && ({ quarantined: true } as const);
     if (!wrote) return { ...aside };
-    const after = await orders.load(place);
+    const after = await orders.load(place, seq);
     const { order_id, attempt } = order;
     context.logger.warn({ order_id, attempt, ...fault, status: after.status }, 'order recovered');
     if (after.attempt === attempt) return { failed: true, ...aside };
@@ -62,29 +66,28 @@ export function createRecovery(context: Context): Recovery {
 
   const requeue = async (seen: OrderState): Promise<boolean> => {
     const place = placeOf(seen);
-    if (place === undefined || (await isCommanded(seen))) return false;
+    if (place === undefined || isCommanded(seen, await runOf(seen))) return false;
     const worktreePath = await worktreeFor(context, seen, place);
     if (worktreePath === undefined) return false;
     const { attempt } = seen;
-    await orders.decide(place, (now) =>
+    const { seq } = await orders.decide(place, (now) =>
       now.attempt === attempt && now.status === 'QUEUED'
         ? enqueueOrder(now, { worktreePath, class: config.workerClass })
         : { ok: true, events: [] },
     );
-    const order = await orders.load(place);
+    const order = await orders.load(place, seq);
     if (order.attempt !== attempt || order.status !== 'QUEUED') return false;
     await publishJob(context, order);
     return true;
   };
 
-  /** True where the commanding officer enqueues the order's attempts. */
-  const isCommanded = async (order: OrderState): Promise<boolean> => {
-    const run = await runOf(order);
-    const isLetGo = run?.dispatched || (run?.autopilot && run.planned);
-    return order.created && run?.created === true && isLetGo === true;
-  };
-
   return { recover, requeue };
+}
+
+/** True where the commanding officer moves the order on. */
+function isCommanded({ created }: OrderState, run: RunState | undefined): boolean {
+  const isLetGo = run?.dispatched || (run?.autopilot && run.planned);
+  return created && run?.created === true && isLetGo === true;
 }
 
 function placeOf({ theater_id, order_id, run_id }: OrderState): Place | undefined {

@@ -1,4 +1,4 @@
-import { API, type InputOf, isAppError } from '#libs/contracts';
+import { API, type InputOf, isAppError, jobMessage } from '#libs/contracts';
 import { jobSubject, ledgerTail } from '#libs/eventlog';
 import type { OrderState, OrderStatus } from '#libs/orders';
 import type { RoleContext } from '#libs/runtime';
@@ -62,15 +62,33 @@ export async function openTheaters({ client }: Context): Promise<string[]> {
   return found;
 }
 
-/** When the oldest job of a theater's queue was published, in ms; null: the queue is empty. */
-export async function oldestJobMs(
+/** Jobs of one queue that are looked through. */
+const JOBS_MAX = 2_000;
+
+/** The jobs in a theater's queue, as `<order>/<attempt>`; null: too many to look through. */
+export async function queuedJobs(
   { broker, config }: Context,
   theaterId: string,
-): Promise<number | null> {
-  const subject = jobSubject(theaterId, config.workerClass);
-  const query = { seq: 1, next_by_subj: subject };
-  const message = await broker.jsm.streams.getMessage('JOBS', query);
-  return message === null ? null : message.time.getTime();
+): Promise<ReadonlySet<string> | null> {
+  const next_by_subj = jobSubject(theaterId, config.workerClass);
+  const found = new Set<string>();
+  for (let seq = 1; found.size < JOBS_MAX; ) {
+    const query = { seq, next_by_subj };
+    const message = await broker.jsm.streams.getMessage('JOBS', query);
+    if (message === null) return found;
+    found.add(jobName(message.data) ?? `unreadable/${message.seq}`);
+    seq = message.seq + 1;
+  }
+  return null;
+}
+
+function jobName(data: Uint8Array): string | undefined {
+  try {
+    const { order_id, attempt } = jobMessage.parse(JSON.parse(new TextDecoder().decode(data)));
+    return `${order_id}/${attempt}`;
+  } catch {
+    return undefined; // a worker sets it aside
+  }
 }
 
 /** Runs `work` on all items, `concurrency` at a time. */

@@ -26,6 +26,7 @@ export function beginAttempt(next: OrderDraft, attempt: number, ts: string): voi
   next.enqueued_at = null;
   next.claimed_at = null;
   next.started_at = null;
+  next.resumed_at = null;
   next.blocked_at = null;
   next.blocked_reason = null;
   next.blocked_until = null;
@@ -128,6 +129,7 @@ const APPLY: { readonly [T in EventType]?: Apply<T> } = {
     beginWork(next, unit_id, ts);
   },
   ORDER_STARTED: (next, { unit_id, ts }) => {
+    if (next.status === 'BLOCKED') next.resumed_at = ts;
     next.status = 'RUNNING';
     next.started_at ??= ts;
     next.blocked_at = null;
@@ -153,6 +155,8 @@ const APPLY: { readonly [T in EventType]?: Apply<T> } = {
     }
     next.commit_sha = payload.commit_sha ?? null;
     settleCost(next, payload);
+    // What was wrong with the unit is over; a result that is wanting is told anew.
+    if (next.recovery?.state === 'REQUIRED') next.recovery = null;
     finish(next, 'COMPLETED', ts);
     next.duration_ms = payload.duration_ms ?? next.duration_ms;
   },

@@ -114,6 +114,8 @@ export type OrderDraft = {
   enqueued_at: string | null;
   claimed_at: string | null;
   started_at: string | null;
+  /** When it last went on after it was blocked. */
+  resumed_at: string | null;
   blocked_at: string | null;
   blocked_reason: string | null;
   /** When what blocks it is over by itself, as a refused quota; null: not by itself. */
@@ -199,6 +201,7 @@ function blankOrder(ids: OrderIds, attempt: number, updatedAt: string): OrderDra
     enqueued_at: null,
     claimed_at: null,
     started_at: null,
+    resumed_at: null,
     blocked_at: null,
     blocked_reason: null,
     blocked_until: null,

@@ -43,7 +43,9 @@ export function createOrderCommands(log: EventLog): OrderCommands {
         ({ state }) => decision(known(state, place)),
         minSeq,
       );
-      return { seq: done.appended.at(-1)?.seq ?? done.loaded.seq, wrote: done.drafts.length > 0 };
+      // The same effect, told by somebody else a moment before, is not ours.
+      const wrote = done.appended.some(({ duplicate }) => !duplicate);
+      return { seq: done.appended.at(-1)?.seq ?? done.loaded.seq, wrote };
     },
   };
 }
