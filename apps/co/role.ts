@@ -30,6 +30,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       'ORDER_REISSUED',
       'INTEGRATED',
       'INTEGRATION_FAILED',
+      'RECOVERY_REQUIRED',
     ],
     key: ({ run_id, order_id }) => run_id ?? order_id ?? '',
     handle: async ({ type, run_id, theater_id, order_id, seq }) => {

@@ -84,7 +84,7 @@ export function readyOrders(agg: RunAggregate): OrderState[] {
 }
 
 function stepFor(agg: RunAggregate, order: OrderState, rules: RunRules): RunStep[] {
-  const { order_id: orderId, status, integration, last_error } = order;
+  const { order_id: orderId, status, integration, recovery, last_error } = order;
   switch (status) {
     case 'CANCELLED':
       return [fail(order, `order ${orderId} was cancelled`)];
@@ -110,6 +110,10 @@ function stepFor(agg: RunAggregate, order: OrderState, rules: RunRules): RunStep
   }
   if (integration?.state === 'INTEGRATED') {
     return isDone(agg, order) ? [] : [{ do: 'extend', orderId }];
+  }
+  if (integration === null && recovery?.state === 'REQUIRED') {
+    const reason = `the result is wanting: ${recovery.reason}`;
+    return retryOrMend(agg, order, reason, true, rules);
   }
   if (awaitsApproval(order)) return askFor(order, 'approval', `its result waits for approval`);
   return [{ do: 'integrate', orderId, state: integration?.state ?? null }];

@@ -26,6 +26,7 @@ import {
   type PlannedStep,
   planRun,
   readyOrders,
+  recoveryRequired,
   reissueOrder,
   type RunAggregate,
   type RunStep,
@@ -285,6 +286,27 @@ describe('what is to be done next', () => {
     run.decide(reissueOrder(run.byStep('research'), { reason: 'conflict' }));
     run.work('research');
     run.conflict('research');
+    expect(does(run.agg)).toEqual(['fail']);
+  });
+
+  test('a result found wanting is redone within the cap; what was wrong before it is not', () => {
+    const run = planned();
+    const wanting = () =>
+      run.decide(recoveryRequired(run.byStep('research'), { reason: 'dirty tree' }));
+    wanting();
+    run.work('research');
+    expect(does(run.agg)).toEqual(['integrate']);
+    wanting();
+    expect(nextForRun(run.agg)).toMatchObject([
+      { do: 'reissue', reason: 'the result is wanting: dirty tree' },
+    ]);
+    run.decide(integrationReady(run.byStep('research')));
+    expect(does(run.agg)).toEqual(['integrate']);
+    run.decide(startIntegration(run.byStep('research'), { gateProfile: 'default' }));
+    run.decide(failIntegration(run.byStep('research'), { gate: 'merge', message: 'conflict' }));
+    run.decide(reissueOrder(run.byStep('research'), { reason: 'conflict' }));
+    run.work('research');
+    wanting();
     expect(does(run.agg)).toEqual(['fail']);
   });
 
