@@ -55,11 +55,11 @@ const run = (command: string[], more: Partial<CommandSpec> = {}) => {
   const { gates: all } = gateProfile.parse({ name: 'p', gates: [spec] });
   return gates().run(all[0] as CommandSpec, candidate);
 };
-const leftovers = () => readdirSync(tmpdir()).filter((name) => /^ironclaw-gate-/.test(name));
+const leftovers = () => readdirSync(tmpdir()).filter((name) => name.startsWith('ironclaw-gate-'));
 
 test('the tests of a node project are run on the commit, not on the worktree', async () => {
   const done = await run(['node', '--test']);
-  expect(done, JSON.stringify(done)).toMatchObject({ passed: true });
+  expect(done).toMatchObject({ passed: true });
   expect(done.details).toMatchObject({ end: 'exit', exit_code: 0 });
   expect(done.details?.output_tail).toMatch(/pass 1/);
   expect(await run(['npm', 'test'])).toMatchObject({ passed: true });

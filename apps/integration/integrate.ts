@@ -117,11 +117,13 @@ async function judge(orders: OrderCommands, place: OrderPlace, checked: Checked)
     return other ? NOTHING : failing(order, { gate, message, gates: results });
   });
   if (other) return;
-  throw new AppError(
-    'GATE_FAILED',
-    { gate, reason: message },
-    { details: { gate, gates: results } },
-  );
+  // What a command wrote stands in the event alone: an answer is no place for others' texts.
+  const gates = results.map((one) => ({
+    gate: one.gate,
+    passed: one.passed,
+    message: one.message,
+  }));
+  throw new AppError('GATE_FAILED', { gate, reason: message }, { details: { gate, gates } });
 }
 
 /** The gates have passed already, and which commit they let through. */
@@ -168,7 +170,9 @@ async function mergeBranch(
     });
     return done.commitSha;
   } catch (error) {
-    if (!isAppError(error, 'MERGE_CONFLICT', 'MAINLINE_DIRTY')) throw error;
+    const moved =
+      isAppError(error, 'VERSION_CONFLICT') && (await branchHead(theater, branch)) !== headSha;
+    if (!moved && !isAppError(error, 'MERGE_CONFLICT', 'MAINLINE_DIRTY')) throw error;
     const failure = { gate: 'merge', message: error.message, gates: results };
     const files = filesOf(error);
     await orders.decide(place, (order) => failing(order, { ...failure, files }));
