@@ -5,8 +5,6 @@ import { evolveOrder, type OrderState } from '#libs/orders';
 export type Clock = {
   /** Without what an order is to do and has written: the watch looks at neither. */
   order: OrderState;
-  /** When it last came to RUNNING in the current attempt; time that it was BLOCKED is not in it. */
-  running_since: string | null;
   /** The last sign of life of the unit that has the current attempt. */
   last_signal_at: string | null;
   /** The last commit that an event told of, of any attempt. */
@@ -48,13 +46,11 @@ export function evolveClock(clock: Clock | undefined, event: StoredEvent): Clock
   const order = evolveOrder(before, event);
   if (order === before) return clock;
   const fits = order.anomalies === (before?.anomalies ?? 0);
-  const begins = order.attempt !== before?.attempt;
-  const kept = begins ? { running_since: null, last_signal_at: null } : clock;
-  const { type, ts } = event;
+  const signalled = order.attempt === before?.attempt ? clock?.last_signal_at : null;
+  const { ts } = event;
   return {
     order: slim(order),
-    running_since: fits && type === 'ORDER_STARTED' ? ts : (kept?.running_since ?? null),
-    last_signal_at: fits && isSignal(order, event) ? ts : (kept?.last_signal_at ?? null),
+    last_signal_at: fits && isSignal(order, event) ? ts : (signalled ?? null),
     last_commit_at: fits && tellsCommit(event) ? ts : (clock?.last_commit_at ?? null),
   };
 }

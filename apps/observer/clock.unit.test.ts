@@ -18,14 +18,13 @@ describe('the clock of an order', () => {
     script.add('ORDER_CREATED', {});
     expect(fold(script.events)?.last_signal_at).toBeNull();
     script.add('ORDER_CLAIMED', { attempt: 1 }, u1);
-    const started = script.add('ORDER_STARTED', { attempt: 1 }, u1);
+    script.add('ORDER_STARTED', { attempt: 1 }, u1);
     const call = script.add('MODEL_CALL_STARTED', { attempt: 1 }, u1);
     script.add('ESCALATION_RAISED', { reason: 'late' }, { order_id: 'o1' });
     script.add('WORKTREE_READY', { worktree_path: '/w' });
     script.add('UNIT_SIGNAL', { attempt: 1 }, { unit_id: 'u2' });
     script.add('UNIT_SIGNAL', { attempt: 1 }, { ...u1, run_id: 'r2' });
-    const clock = fold(script.events);
-    expect(clock).toMatchObject({ running_since: started.ts, last_signal_at: call.ts });
+    expect(fold(script.events)?.last_signal_at).toBe(call.ts);
     const tool = script.add('TOOL_CALLED', { attempt: 1 });
     expect(fold(script.events)?.last_signal_at).toBe(tool.ts);
   });
@@ -37,18 +36,8 @@ describe('the clock of an order', () => {
     script.add('UNIT_SIGNAL', { attempt: 1 }, { unit_id: 'u1' });
     expect(fold(script.events)).toMatchObject({
       order: { attempt: 2, status: 'QUEUED' },
-      running_since: null,
       last_signal_at: null,
     });
-  });
-
-  test('time in BLOCKED is not time in RUNNING', () => {
-    const script = eventScript();
-    script.add('ORDER_STARTED', {}, { unit_id: 'u1' });
-    script.add('ORDER_BLOCKED', { reason: 'quota' }, { unit_id: 'u1' });
-    const again = script.add('ORDER_STARTED', {}, { unit_id: 'u1' });
-    script.add('ORDER_STARTED', {}, { unit_id: 'u1' });
-    expect(fold(script.events)?.running_since).toBe(again.ts);
   });
 
   test('late words about an order that nobody knows begin no clock', () => {
@@ -74,7 +63,14 @@ describe('the clock of an order', () => {
           (known, event) => JSON.parse(JSON.stringify(evolveClock(known, event))) as Clock,
           undefined,
         );
-        for (const key of ['status', 'attempt', 'unit_id', 'started_at', 'version'] as const) {
+        for (const key of [
+          'status',
+          'attempt',
+          'unit_id',
+          'started_at',
+          'resumed_at',
+          'version',
+        ] as const) {
           expect(clock?.order[key]).toEqual(order?.[key]);
         }
         expect(clock?.order.worktree).toEqual(order?.worktree);

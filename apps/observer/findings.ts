@@ -10,24 +10,27 @@ import {
 import type { WatchLimits } from '#libs/runtime';
 import { type Clock, hasTree, isOver } from './clock.ts';
 
-/** What can be wrong with an order or its worktree, and how bad that is. */
-const SEVERITIES = {
-  stalled: 'HIGH',
-  'heartbeat-lost': 'MEDIUM',
-  'no-commit': 'LOW',
-  'worktree-missing': 'HIGH',
-  'aar-missing': 'MEDIUM',
-  'aar-invalid': 'MEDIUM',
-  'artifact-missing': 'MEDIUM',
-  dirty: 'MEDIUM',
-  orphan: 'LOW',
-} as const satisfies Record<string, Severity>;
+/**
+ * What can be wrong with an order or its worktree: how bad that is, and whether the attempt is to
+ * be recovered. A unit that lives and works is not taken off its order.
+ */
+const KINDS = {
+  stalled: { severity: 'HIGH', recover: true },
+  'heartbeat-lost': { severity: 'MEDIUM', recover: true },
+  'no-commit': { severity: 'LOW', recover: false },
+  'worktree-missing': { severity: 'HIGH', recover: true },
+  'aar-missing': { severity: 'MEDIUM', recover: true },
+  'aar-invalid': { severity: 'MEDIUM', recover: true },
+  'artifact-missing': { severity: 'MEDIUM', recover: true },
+  dirty: { severity: 'MEDIUM', recover: true },
+  orphan: { severity: 'LOW', recover: false },
+} as const satisfies Record<string, { severity: Severity; recover: boolean }>;
 
-export type FindingKind = keyof typeof SEVERITIES;
+export type FindingKind = keyof typeof KINDS;
 export type Finding = { kind: FindingKind; reason: string };
 
 export function severityOf(kind: FindingKind): Severity {
-  return SEVERITIES[kind];
+  return KINDS[kind].severity;
 }
 
 /** Who is to look at what the observer finds. */
@@ -63,11 +66,11 @@ export function overdue(
   limits: WatchLimits,
   committedAt: number | null = null,
 ): Finding | undefined {
-  const { order, running_since, last_signal_at, last_commit_at } = clock;
+  const { order, last_signal_at, last_commit_at } = clock;
   const { status } = order;
   if (status !== 'CLAIMED' && status !== 'RUNNING') return undefined;
   const begun = order.claimed_at ?? order.started_at ?? order.updated_at;
-  const since = running_since ?? order.started_at ?? begun;
+  const since = order.resumed_at ?? order.started_at ?? begun;
   const stallMs = stallLimitMs(order, limits.stallMs);
   if (status === 'RUNNING' && ageMs(since, now) > stallMs) {
     const reason = `stalled: RUNNING since ${since}, longer than ${seconds(stallMs)}`;
@@ -113,17 +116,12 @@ export function isTold(order: OrderState, kind: FindingKind): boolean {
 
 const NOTHING: Decision = { ok: true, events: [] };
 
-/** ESCALATION_RAISED about an order, once for each kind and attempt. */
-export function raise(order: OrderState, { kind, reason }: Finding): Decision {
-  const severity = severityOf(kind);
-  return escalate(order, { severity, route: ROUTE, reason, cause: causeOf(order, kind) });
-}
-
-/** RECOVERY_REQUIRED and ESCALATION_RAISED, together, once for each kind and attempt. */
-export function tell(order: OrderState, finding: Finding): Decision {
-  if (isTold(order, finding.kind)) return NOTHING;
-  const required = recoveryRequired(order, { reason: finding.reason });
-  const raised = raise(order, finding);
+/** ESCALATION_RAISED, with RECOVERY_REQUIRED where it takes that, once for each kind and attempt. */
+export function tell(order: OrderState, { kind, reason }: Finding): Decision {
+  if (isTold(order, kind)) return NOTHING;
+  const { severity, recover } = KINDS[kind];
+  const required = recover ? recoveryRequired(order, { reason }) : NOTHING;
+  const raised = escalate(order, { severity, route: ROUTE, reason, cause: causeOf(order, kind) });
   if (!required.ok) return required;
   return raised.ok ? { ok: true, events: [...required.events, ...raised.events] } : raised;
 }

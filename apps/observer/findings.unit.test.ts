@@ -9,7 +9,6 @@ import {
   awaitsVerdict,
   ageMs,
   overdue,
-  raise,
   settle,
   stallLimitMs,
   tell,
@@ -43,6 +42,15 @@ describe('clocks that ran out', () => {
     const clock = clockOf(script.events);
     expect(overdue(clock, after(started, 60_000), LIMITS)).toBeUndefined();
     expect(overdue(clock, after(started, 60_001), LIMITS)?.kind).toBe('stalled');
+  });
+
+  test('time in BLOCKED is not time in RUNNING', () => {
+    const script = eventScript();
+    script.add('ORDER_STARTED', {}, u1);
+    script.add('ORDER_BLOCKED', { reason: 'quota' }, u1);
+    for (let i = 0; i < 100; i += 1) script.add('UNIT_SIGNAL', { attempt: 1 }, u1);
+    const again = script.add('ORDER_STARTED', {}, u1);
+    expect(overdue(clockOf(script.events), after(again, 0), LIMITS)).toBeUndefined();
   });
 
   test('a silent unit has lost its heartbeat, claimed or running', () => {
@@ -147,11 +155,14 @@ describe('telling', () => {
     expect(raised?.payload).toMatchObject({ severity: 'HIGH', route: 'duty-officer' });
   });
 
-  test('an orphan is escalated, its order left alone', () => {
+  test('an orphan, or a unit that only does not commit, is escalated; its order is left alone', () => {
     const script = eventScript();
+    script.add('ORDER_STARTED', {}, u1);
+    const idle = { kind: 'no-commit', reason: 'no recent commit' } as const;
+    when(orderOf(script.events), (order) => tell(order, idle)).thenEvents('ESCALATION_RAISED');
     script.add('ORDER_FAILED', {});
     const orphan = { kind: 'orphan', reason: 'orphan: x' } as const;
-    when(orderOf(script.events), (order) => raise(order, orphan)).thenEvents('ESCALATION_RAISED');
+    when(orderOf(script.events), (order) => tell(order, orphan)).thenEvents('ESCALATION_RAISED');
   });
 
   test('an order that has moved on since it was looked at is left alone', () => {

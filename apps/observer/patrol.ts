@@ -4,7 +4,7 @@ import { type OrderState, theaterEscalation } from '#libs/orders';
 import { command, type OrderPlace } from '#libs/runtime';
 import type { Theater } from '#libs/worktrees';
 import { findClock, liveClocks } from './clocks-view.ts';
-import { awaitsVerdict, type Finding, isTold, raise, ROUTE, severityOf } from './findings.ts';
+import { awaitsVerdict, type Finding, isTold, ROUTE, severityOf, tell } from './findings.ts';
 import { judgeCompleted, judgeOrder } from './judge.ts';
 import { findOrphans, type Orphan } from './orphans.ts';
 import { collect, type Told, told, type Watch } from './watch.ts';
@@ -118,7 +118,7 @@ async function tellOrphan(
     const { order_id } = order;
     if (isTold(order, 'orphan')) return told(order_id, finding, false);
     const place = { theater_id: theaterId, order_id };
-    const { wrote } = await orders.decide(place, (at) => raise(at, finding));
+    const { wrote } = await orders.decide(place, (at) => tell(at, finding));
     return told(order_id, finding, wrote);
   }
   const { garrisonId } = context.config;

@@ -117,6 +117,9 @@ describe.each(WAYS)('observer over %s', (way) => {
     expect(findings).toMatchObject([
       { kind: 'no-commit', order_id: idle.order_id, severity: 'LOW' },
     ]);
+    // Its unit lives: it is not taken off the order.
+    expect(await eventsAbout(system, idle.order_id, 'ESCALATION_RAISED')).toHaveLength(1);
+    expect(await eventsAbout(system, idle.order_id, 'RECOVERY_REQUIRED')).toEqual([]);
   });
 
   test('8.41 a valid result is ready for integration, at once and once', async () => {
