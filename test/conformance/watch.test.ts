@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { waitFor } from '#libs/testing';
 import { freshIds, git, startSystem, type System } from './harness.ts';
 import * as theaters from './theaters.ts';
 import { type Data, ok, WAYS } from './wire.ts';
@@ -160,6 +161,40 @@ describe.each(WAYS)('duty officer over %s', (way) => {
     expect(await patrol()).toMatchObject({ requeued: [], reissued: [], failed: [] });
     expect(await jobsOf(system, order_id)).toMatchObject([{ attempt: 1 }]);
     expect(await viewOf(system, order_id)).toMatchObject({ status: 'QUEUED', attempt: 1 });
+  });
+});
+
+describe.each(WAYS)('duty officer and commanding officer over %s', (way) => {
+  test('8.47 the next attempt of a planned order is queued once, in a worktree of its own', async () => {
+    const roles = ['ledger', 'vault', 'co', 'duty-officer'] as const;
+    await using system = await startSystem({ roles, env: QUIET });
+    const input = { theater_hint: freshIds().theater, objective: 'Build me a summary' };
+    const { run_id, theater_id } = ok(await system.call(way, 'co.create-run', input), 201);
+    const { order_ids } = ok(await system.call(way, 'co.plan', { run_id }));
+    ok(await system.call(way, 'co.dispatch', { run_id }));
+    const [order_id] = order_ids as [string];
+    await waitFor(async () => (await jobsOf(system, order_id)).length > 0);
+    const tree = (await jobsOf(system, order_id))[0]?.worktree_path as string;
+    await start(system, { theater_id, run_id, order_id }, 1);
+    await writeFile(path.join(tree, 'half.txt'), 'half of the work');
+
+    const done = ok(await system.call(way, 'duty-officer.patrol'));
+    expect(done).toMatchObject({ reissued: [order_id], quarantined: [order_id] });
+    await waitFor(async () => (await jobsOf(system, order_id)).length > 1);
+    ok(await system.call(way, 'duty-officer.patrol'));
+    expect((await jobsOf(system, order_id)).map(({ attempt }) => attempt as number)).toEqual([
+      1, 2,
+    ]);
+    expect(existsSync(path.join(tree, 'half.txt'))).toBe(false);
+    expect(existsSync(path.join(tree, 'order.json'))).toBe(true);
+    const aside = path.join(tree, '../../quarantine', `order_${order_id}.1`);
+    expect(await readFile(path.join(aside, 'half.txt'), 'utf8')).toBe('half of the work');
+    expect(await viewOf(system, order_id)).toMatchObject({
+      status: 'QUEUED',
+      attempt: 2,
+      anomalies: 0,
+      worktree: { state: 'READY', path: tree },
+    });
   });
 });
 
