@@ -1,7 +1,8 @@
 import { type AarFile, aarFile, type OrderFile, parse, type Usage, usage } from '#libs/contracts';
 import type { Artifact } from '#libs/orders';
 import { z } from 'zod';
-import type { Failure } from './failure.ts';
+import { BLOCKED, type Failure } from './failure.ts';
+import type { ToolEntry } from './tool-log.ts';
 
 /** An artifact that was written, with its digest. */
 export type WrittenArtifact = Required<Artifact>;
@@ -32,6 +33,7 @@ export type Report = {
   model: ModelUsed;
   spent: Spent;
   notes: readonly string[];
+  toolCalls: readonly ToolEntry[];
 } & (
   | { status: 'completed'; summary: string; artifacts: readonly WrittenArtifact[] }
   | { status: 'failed'; failure: Failure }
@@ -64,9 +66,15 @@ export function aarOf(report: Report): AarFile {
     ...(spent.promptSha256 && { prompt_sha256: spent.promptSha256 }),
     ...(spent.responseSha256 && { response_sha256: spent.responseSha256 }),
     ...(!completed && { error: errorOf(report.failure) }),
+    tool_calls: report.toolCalls,
     notes: report.notes,
-    next_recommendations: [],
+    next_recommendations: recommendations(report),
   });
+}
+
+function recommendations(report: Report): string[] {
+  const blocked = report.status === 'failed' && report.failure.code === BLOCKED;
+  return blocked ? [`Clear the blocker: ${report.failure.message}`] : [];
 }
 
 const artifact = z.object({
@@ -85,6 +93,7 @@ const ownReport = aarFile.extend({
   started_at: z.iso.datetime(),
   artifacts: z.array(artifact),
   usage,
+  tool_calls: z.array(z.looseObject({ index: z.int(), command: z.string() })).default([]),
   cost_micro_usd: z.int().min(0),
   prompt_sha256: z.string().optional(),
   response_sha256: z.string().optional(),
@@ -119,6 +128,7 @@ export function reportFrom(value: unknown): Report | undefined {
       ...(response_sha256 !== undefined && { responseSha256: response_sha256 }),
     },
     notes: aar.notes.filter((note) => typeof note === 'string'),
+    toolCalls: aar.tool_calls as unknown as ToolEntry[],
   };
   const { summary, artifacts } = aar;
   if (aar.status === 'completed') return { ...base, status: 'completed', summary, artifacts };

@@ -13,6 +13,17 @@ const base = {
   model: { provider: 'local', name: 'm', temperature: 0, answered_by: 'n' },
   spent: { usage: { input_tokens: 3, output_tokens: 4 }, costMicroUsd: 5, promptSha256: 'a' },
   notes: ['one'],
+  toolCalls: [
+    {
+      index: 0,
+      command: 'cat',
+      line: 'cat a.md',
+      exit: 0,
+      bytes_in: 17,
+      bytes_out: 3,
+      duration_ms: 1,
+    },
+  ],
 };
 const artifact = { path: 'outputs/a.md', type: 'text/markdown', sha256: 'f', bytes: 3 };
 const completed: Report = { ...base, status: 'completed', summary: 's', artifacts: [artifact] };
@@ -29,6 +40,7 @@ describe('the report', () => {
       artifacts: [artifact],
       model: base.model,
       notes: ['one'],
+      tool_calls: [{ command: 'cat', line: 'cat a.md' }],
       next_recommendations: [],
       duration_ms: 2_500,
       cost_micro_usd: 5,

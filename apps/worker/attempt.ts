@@ -2,18 +2,25 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isAppError, type JobMessage, type OrderFile } from '#libs/contracts';
 import type { ModelProvider } from '#libs/models';
 import type { RoleContext } from '#libs/runtime';
-import type { UnitResult } from './execute.ts';
+import type { UnitHost } from '#libs/units';
+import type { WrittenArtifact } from './aar.ts';
+import type { CostBudgets } from './budget.ts';
 import { type Failure, failureOf, type Stage } from './failure.ts';
 import type { OrderBook } from './orders.ts';
+import type { ProviderGate } from './provider-gate.ts';
 import type { Workspace } from './workspace.ts';
 
 /** Which model answers, and its name where a profile names none. */
 export type WorkerModel = { provider: ModelProvider; defaultModel: string };
 
 export type AttemptTools = {
-  context: Pick<RoleContext, 'log' | 'logger'>;
+  context: Pick<RoleContext, 'log' | 'logger' | 'config'>;
   book: OrderBook;
   model: WorkerModel;
+  gate: ProviderGate;
+  budgets: CostBudgets;
+  /** How units are started; made once, when it is first needed. */
+  units: () => Promise<UnitHost>;
 };
 
 /** One attempt at an order that this process has claimed. */
@@ -24,6 +31,8 @@ export type Attempt = {
   unitId: string;
   workspace: Workspace;
   startedAt: Date;
+  /** When the attempt began at first: before `startedAt` where it waited for a provider. */
+  begunAt: Date;
   /** Sequence of its ORDER_STARTED. */
   startedSeq: number;
   /** Aborted when the order is taken away: nothing more may be written then. */
@@ -34,7 +43,8 @@ const STORE_RETRY_MS = 250;
 
 /** How an attempt ended, before it is reported. */
 export type Outcome =
-  | ({ status: 'completed' } & UnitResult)
+  | { status: 'completed'; summary: string; artifacts: WrittenArtifact[]; notes: string[] }
+  /** Code ORDER_BLOCKED: the unit gave up and said why. */
   | { status: 'failed'; failure: Failure; notes: string[] };
 
 /** The end of an attempt in which `error` was thrown. */

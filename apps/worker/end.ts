@@ -1,5 +1,5 @@
 import type { OrderFile } from '#libs/contracts';
-import { completeOrder, type Decision, failOrder, type OrderState } from '#libs/orders';
+import { blockOrder, completeOrder, type Decision, failOrder, type OrderState } from '#libs/orders';
 import { AAR_PATH, aarOf, type ModelUsed, type Report, type Spent } from './aar.ts';
 import {
   type Attempt,
@@ -10,9 +10,11 @@ import {
   untilStored,
   writeState,
 } from './attempt.ts';
+import { BLOCKED } from './failure.ts';
 import type { ModelCalls } from './model-calls.ts';
+import type { ToolLog } from './tool-log.ts';
 
-type Known = { order: OrderFile | undefined; calls: ModelCalls | undefined };
+type Known = { order: OrderFile | undefined; calls: ModelCalls | undefined; tools: ToolLog };
 
 /** Writes the report of an attempt, commits, and tells the end, unless the order moved on. */
 export async function finish(
@@ -67,6 +69,7 @@ function reportOf(tools: AttemptTools, attempt: Attempt, known: Known, outcome: 
     endedAt: tools.context.log.defaults.now(),
     model: known.calls?.used() ?? unasked,
     spent: known.calls?.spent() ?? nothing,
+    toolCalls: known.tools.entries(),
   };
 }
 
@@ -137,6 +140,9 @@ export function endOf(
     return (order) => completeOrder(order, { ...end, commitSha, artifacts: report.artifacts });
   }
   const { resetAt, ...failure } = report.failure;
+  if (failure.code === BLOCKED) {
+    return (order) => blockOrder(order, { ...end, reason: failure.message, label: 'unit.blocked' });
+  }
   return (order) => {
     const decision = failOrder(order, { ...end, ...failure });
     if (!decision.ok || resetAt === undefined) return decision;

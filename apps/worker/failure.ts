@@ -6,6 +6,7 @@ export type Stage =
   | 'starting'
   | 'initializing'
   | 'calling_model'
+  | 'using_tools'
   | 'writing_artifacts'
   | 'committing';
 
@@ -19,6 +20,9 @@ export type Failure = {
   /** When the provider takes work again, where it said so. */
   resetAt?: string;
 };
+
+/** Code of the failure of a unit that gave up and said why. */
+export const BLOCKED = 'ORDER_BLOCKED';
 
 const MESSAGE_CHARS = 1_000;
 

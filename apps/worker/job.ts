@@ -13,7 +13,7 @@ import type { RoleContext } from '#libs/runtime';
 import { assertWorktree } from '#libs/worktrees';
 import type { AttemptTools } from './attempt.ts';
 import { type Delivery, holdLease, type Lease, LeaseLost } from './lease.ts';
-import { type Beginning, judge } from './orders.ts';
+import { type Beginning, type Held, judge } from './orders.ts';
 import { runAttempt } from './run.ts';
 import { finishCommitted, giveUp, REISSUE_REASON, retryCap } from './takeover.ts';
 import type { OpenWorkspace, Workspace } from './workspace.ts';
@@ -30,6 +30,15 @@ export class Stopping extends Error {}
 
 /** A job that cannot be worked on yet. */
 class TooEarly extends Error {}
+
+/** A job that has to wait until the model provider takes work again. */
+class OnHold extends Error {
+  readonly delayMs: number;
+  constructor(delayMs: number) {
+    super(`on hold for ${delayMs} ms`);
+    this.delayMs = delayMs;
+  }
+}
 
 /** A job that can never be worked on; its cause says why. */
 class Poison extends Error {
@@ -75,6 +84,13 @@ async function settle(tools: JobTools, lease: Lease): Promise<void> {
   } catch (error) {
     if (error instanceof LeaseLost) {
       logger.warn({ seq, reason: error.message }, 'lost the job; another worker may have it');
+    } else if (error instanceof OnHold) {
+      // Spread over a moment, so that not all of them come back at once.
+      const delayMs = Math.ceil(
+        error.delayMs + Math.random() * Math.min(error.delayMs / 10, 2_000),
+      );
+      logger.info({ seq, delayMs }, 'the job waits for the model provider');
+      answer(tools, lease, (delivery) => delivery.nak(delayMs));
     } else if (error instanceof Stopping) {
       answer(tools, lease, (delivery) => delivery.nak(0));
     } else if (error instanceof Poison) {
@@ -152,13 +168,38 @@ async function act(tools: JobTools, lease: Lease, job: JobMessage): Promise<bool
   if (verdict.do === 'wait') {
     throw new TooEarly(`attempt ${attempt} of order ${order_id} is not in the ledger`);
   }
+  const waitMs = Math.max(
+    tools.gate.waitMs(),
+    verdict.do === 'resume' ? untilMs(tools, verdict) : 0,
+  );
+  if (waitMs > 0 && verdict.do !== 'take over') throw new OnHold(waitMs);
   const workspace = await openOrFail(tools, job, held.order);
   if (workspace === undefined) return true;
   if (verdict.do === 'take over') return takeOver(tools, lease, job, held.order, workspace);
+  if (verdict.do === 'resume') return resume(tools, lease, job, held, workspace);
   const beginning = newBeginning(tools, lease, attempt, job.unit_id);
   return work(tools, lease, { job, order: held.order, workspace, beginning }, (startedBy) =>
     book.begin(job, startedBy),
   );
+}
+
+/** Goes on with an order whose provider takes work again: the same unit, the same attempt. */
+function resume(
+  tools: JobTools,
+  lease: Lease,
+  job: JobMessage,
+  { order }: Held,
+  workspace: Workspace,
+): Promise<boolean> {
+  const beginning = newBeginning(tools, lease, order.attempt, order.unit_id);
+  const begunAt = order.started_at === null ? undefined : new Date(order.started_at);
+  return work(tools, lease, { job, order, workspace, beginning, begunAt }, (startedBy) =>
+    tools.book.resume(job, startedBy),
+  );
+}
+
+function untilMs({ context }: JobTools, { notBefore }: { notBefore: string }): number {
+  return Math.max(0, Date.parse(notBefore) - context.log.defaults.now().getTime());
 }
 
 /** The job in a message; undefined where it is none, or lies in another theater's queue. */
@@ -220,13 +261,20 @@ function newBeginning(
   };
 }
 
-type Work = { job: JobMessage; order: OrderState; workspace: Workspace; beginning: Beginning };
+type Work = {
+  job: JobMessage;
+  order: OrderState;
+  workspace: Workspace;
+  beginning: Beginning;
+  /** When the attempt began at first, where it was not now. */
+  begunAt?: Date | undefined;
+};
 
 /** Claims the order and executes it; false: it could not be claimed. */
 async function work(
   tools: JobTools,
   lease: Lease,
-  { job, order, workspace, beginning }: Work,
+  { job, order, workspace, beginning, begunAt }: Work,
   claim: (beginning: Beginning) => Promise<number | null>,
 ): Promise<boolean> {
   const startedAt = tools.context.log.defaults.now();
@@ -235,7 +283,17 @@ async function work(
   const { attempt, unitId } = beginning;
   const taken = AbortSignal.any([lease.signal, tools.stopping]);
   const { run_id: runId } = order;
-  await runAttempt(tools, { job, runId, attempt, unitId, workspace, startedAt, startedSeq, taken });
+  const times = { startedAt, begunAt: begunAt ?? startedAt, startedSeq };
+  const waitMs = await runAttempt(tools, {
+    job,
+    runId,
+    attempt,
+    unitId,
+    workspace,
+    ...times,
+    taken,
+  });
+  if (waitMs !== undefined) throw new OnHold(waitMs);
   return true;
 }
 

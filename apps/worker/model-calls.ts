@@ -9,6 +9,7 @@ import {
 import type { ModelUsed, Spent } from './aar.ts';
 import { failureOf } from './failure.ts';
 import type { UnitRequest } from './prompt.ts';
+import type { ProviderGate } from './provider-gate.ts';
 
 type CallType = 'MODEL_CALL_STARTED' | 'MODEL_CALL_COMPLETED' | 'MODEL_CALL_FAILED';
 
@@ -19,6 +20,9 @@ export type ModelCallsOptions = {
   attempt: number;
   /** Ends the calls. */
   signal: AbortSignal;
+  gate: ProviderGate;
+  /** Before and after each call: what it may cost. */
+  budget: { demand: () => Promise<void>; note: () => Promise<void> };
   now: () => Date;
   /** Appends an event of the order; `index` tells the calls of one attempt apart. */
   emit: (type: CallType, payload: PayloadOf<CallType>, index: number) => Promise<void>;
@@ -32,13 +36,15 @@ export type ModelCalls = {
 };
 
 export function createModelCalls(options: ModelCallsOptions): ModelCalls {
-  const { provider, attempt, signal, now, emit } = options;
+  const { provider, attempt, signal, now, emit, gate, budget } = options;
   let calls = 0;
   let spent: Spent = { usage: { input_tokens: 0, output_tokens: 0 }, costMicroUsd: 0 };
   let used: ModelUsed = { provider: provider.name, name: options.profileModel ?? 'default' };
 
   const call = async (request: UnitRequest): Promise<ModelAnswer> => {
     signal.throwIfAborted();
+    gate.assertOpen();
+    await budget.demand();
     const index = calls;
     calls += 1;
     const name = options.profileModel ?? request.model;
@@ -74,6 +80,8 @@ export function createModelCalls(options: ModelCallsOptions): ModelCalls {
       { ...about, ...told(answer), duration_ms: duration() },
       index,
     );
+    gate.answered();
+    await budget.note();
     return answer;
   };
   return { call, spent: () => spent, used: () => used };
@@ -84,17 +92,24 @@ function answered({ provider, temperature }: ModelAnswer) {
 }
 
 function told(answer: ModelAnswer) {
+  const said = saidIn(answer);
   return {
     model: answer.model,
-    response_sha256: sha256(answer.text),
-    response_bytes: Buffer.byteLength(answer.text),
+    response_sha256: sha256(said),
+    response_bytes: Buffer.byteLength(said),
     tries: answer.tries,
     usage: answer.usage,
     cost_micro_usd: answer.costMicroUsd,
   };
 }
 
-function add(spent: Spent, { usage, costMicroUsd, text }: ModelAnswer): Spent {
+/** Its text, and the tools that it asks for where it does. */
+function saidIn({ text, toolCalls }: ModelAnswer): string {
+  return toolCalls === undefined ? text : JSON.stringify({ text, toolCalls });
+}
+
+function add(spent: Spent, answer: ModelAnswer): Spent {
+  const { usage, costMicroUsd } = answer;
   return {
     ...spent,
     usage: {
@@ -102,7 +117,7 @@ function add(spent: Spent, { usage, costMicroUsd, text }: ModelAnswer): Spent {
       output_tokens: spent.usage.output_tokens + usage.output_tokens,
     },
     costMicroUsd: spent.costMicroUsd + costMicroUsd,
-    responseSha256: sha256(text),
+    responseSha256: sha256(saidIn(answer)),
   };
 }
 

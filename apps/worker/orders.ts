@@ -41,6 +41,8 @@ export type OrderBook = {
    * stands otherwise than it seemed, as another unit was faster.
    */
   begin(job: JobMessage, beginning: Beginning): Promise<number | null>;
+  /** ORDER_STARTED again, in the same attempt, of an order that waited for its model provider. */
+  resume(job: JobMessage, beginning: Beginning): Promise<number | null>;
   /** Takes the order from a unit that died and begins the next attempt at once. */
   restart(
     job: JobMessage,
@@ -56,6 +58,13 @@ export type OrderBook = {
     type: T,
     payload: PayloadOf<T>,
     key: readonly (string | number)[],
+  ): Promise<void>;
+  /** As `tell`, several of one type together, in order. */
+  tellAll<T extends EventType>(
+    held: Pick<OrderState, 'order_id' | 'run_id' | 'theater_id'>,
+    unitId: string,
+    type: T,
+    facts: readonly { payload: PayloadOf<T>; key: readonly (string | number)[] }[],
   ): Promise<void>;
 };
 
@@ -93,6 +102,18 @@ export function createOrderBook(log: EventLog, processName: string): OrderBook {
       throw error;
     }
   };
+  const factOf = (
+    { order_id, run_id, theater_id }: Pick<OrderState, 'order_id' | 'run_id' | 'theater_id'>,
+    unitId: string,
+    type: EventType,
+    payload: object,
+    key: readonly (string | number)[],
+  ): AnyEvent => {
+    const event_id = eventIdFor(garrisonId, [theater_id, order_id, type, unitId, ...key].join('/'));
+    const ts = log.defaults.now().toISOString();
+    const place = { garrison_id: garrisonId, theater_id, run_id, order_id, unit_id: unitId };
+    return { event_id, ts, type, ...place, payload } as AnyEvent;
+  };
   const worker = `${hostname().slice(0, 100)}:${processName}`;
 
   return {
@@ -103,26 +124,24 @@ export function createOrderBook(log: EventLog, processName: string): OrderBook {
     // Nothing to append would mean that a unit of this name is at work already.
     begin: async (job, beginning) =>
       (await write(job, (order) => begin(order, beginning, worker)))?.seq ?? null,
+    resume: async (job, beginning) =>
+      (await write(job, (order) => start(order, beginning, worker)))?.seq ?? null,
     restart: async (job, beginning, reissue) => {
       const ts = log.defaults.now().toISOString();
       const decision = (order: OrderState) => restart(order, beginning, worker, { ...reissue, ts });
       return (await write(job, decision))?.seq ?? null;
     },
     decide: async (job, decision) => (await write(job, decision)) !== null,
-    tell: async ({ order_id, run_id, theater_id }, unitId, type, payload, key) => {
-      const cause = [theater_id, order_id, type, unitId, ...key].join('/');
-      const event = {
-        event_id: eventIdFor(garrisonId, cause),
-        ts: log.defaults.now().toISOString(),
-        type,
-        garrison_id: garrisonId,
-        theater_id,
-        run_id,
-        order_id,
-        unit_id: unitId,
-        payload,
-      } as AnyEvent;
-      await log.append(event, { tsGiven: false });
+    tell: async (held, unitId, type, payload, key) => {
+      await log.append(factOf(held, unitId, type, payload, key), { tsGiven: false });
+    },
+    tellAll: async (held, unitId, type, facts) => {
+      await log.appendBatch(
+        facts.map(({ payload, key }) => ({
+          event: factOf(held, unitId, type, payload, key),
+          tsGiven: false,
+        })),
+      );
     },
   };
 }
@@ -138,13 +157,18 @@ function evolve(fold: Fold, event: StoredEvent): Fold {
 function begin(order: OrderState, beginning: Beginning, worker: string): Decision {
   const claimed = claimOrder(order, beginning);
   if (!claimed.ok) return claimed;
+  const started = start(order, beginning, worker);
+  return started.ok ? { ok: true, events: [...claimed.events, ...started.events] } : started;
+}
+
+function start(order: OrderState, beginning: Beginning, worker: string): Decision {
   const started = startOrder(order, { ...beginning, worker });
   if (!started.ok) return started;
   const { jobSeq: job_seq } = beginning;
   const marked = started.events.map(
     (draft) => ({ ...draft, payload: { ...draft.payload, job_seq } }) as EventDraft,
   );
-  return { ok: true, events: [...claimed.events, ...marked] };
+  return { ok: true, events: marked };
 }
 
 function restart(
@@ -166,6 +190,8 @@ export type Verdict =
   | { do: 'begin' }
   /** The unit that this very job was given to has fallen silent. */
   | { do: 'take over' }
+  /** The order of this very job waits for its model provider, until then. */
+  | { do: 'resume'; notBefore: string }
   /** The job is of an attempt that the ledger does not tell of yet. */
   | { do: 'wait' }
   | { do: 'drop'; reason: string };
@@ -175,12 +201,15 @@ export type Verdict =
  * the one that it was started for is still in the queue, and comes again if its unit dies.
  */
 export function judge({ order, jobSeq }: Held, job: JobMessage, seq: number): Verdict {
-  const { status, attempt, unit_id } = order;
+  const { status, attempt, unit_id, blocked_until } = order;
   const standing = `the order is ${status} in attempt ${attempt}`;
   if (order.version === 0) return { do: 'begin' };
   if (isTerminal(status) && job.attempt <= attempt) return { do: 'drop', reason: standing };
   const working = status === 'CLAIMED' || status === 'RUNNING';
   if (working && jobSeq === seq) return { do: 'take over' };
+  if (status === 'BLOCKED' && blocked_until !== null && jobSeq === seq) {
+    return { do: 'resume', notBefore: blocked_until };
+  }
   if (job.attempt > attempt) return { do: 'wait' };
   if (job.attempt < attempt) return { do: 'drop', reason: standing };
   if (status === 'QUEUED') return { do: 'begin' };

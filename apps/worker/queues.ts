@@ -14,6 +14,10 @@ export type QueueOptions = {
   /** Jobs at work at once over all queues. */
   concurrency: number;
   leaseMs: number;
+  /** How often a job is delivered before it is given up as exhausted; -1: for ever. */
+  maxDeliver: number;
+  /** How long no job is to be taken, in ms; 0: take. */
+  heldMs(): number;
   /** Settles one delivery; must not reject. */
   handle(delivery: Delivery): Promise<void>;
 };
@@ -54,7 +58,8 @@ export function startQueues(options: QueueOptions): Queues {
   let stopped = false;
 
   const pump = () => {
-    while (!stopped && tasks.size < concurrency) {
+    // The next sweep comes by again, and the one after the hold finds what waits.
+    while (!stopped && tasks.size < concurrency && options.heldMs() === 0) {
       const [theater] = turn;
       if (theater === undefined) return;
       turn.delete(theater);
@@ -123,8 +128,7 @@ function createPull(options: QueueOptions): (theater: string) => Promise<Deliver
       durable,
       filterSubjects: [jobSubject(theater, workerClass)],
       ackWaitMs: options.leaseMs,
-      // How often a job is tried is the order's affair; the ledger counts its attempts.
-      maxDeliver: -1,
+      maxDeliver: options.maxDeliver,
       logger,
       handle: async () => {},
     });

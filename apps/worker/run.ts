@@ -1,4 +1,5 @@
-import { AppError, type OrderFile } from '#libs/contracts';
+import { AppError, isAppError, type OrderFile } from '#libs/contracts';
+import { blockOrder } from '#libs/orders';
 import {
   type Attempt,
   type AttemptTools,
@@ -9,11 +10,13 @@ import {
   writeState,
 } from './attempt.ts';
 import { finish } from './end.ts';
-import { executeOrder, type UnitPorts } from './execute.ts';
-import type { Stage } from './failure.ts';
 import { createModelCalls, type ModelCalls } from './model-calls.ts';
 import { readOrder } from './order-file.ts';
-import { createStages, type Stages } from './stages.ts';
+import { signalStages, startHeartbeat, tellTools } from './signals.ts';
+import { createStages } from './stages.ts';
+import { createToolLog } from './tool-log.ts';
+import { executeOrder } from './unit-run.ts';
+import { type OrderGone, watchOrder } from './watch.ts';
 
 /** The end of the budget kept for the report, the commit and the last events. */
 const RESERVE_SHARE = 0.2;
@@ -21,38 +24,81 @@ const RESERVE_MS_MAX = 1_000;
 
 /**
  * Executes the order, writes its report, commits, and tells the end in one batch of events. A
- * failure of the order is an end too.
+ * failure of the order is an end too. Where the provider refuses work for now the order is BLOCKED
+ * until then, and the time to wait, in ms, is answered. Nothing more is written once the order was
+ * cancelled or given to another.
  * @throws the reason of `taken`: the order is somebody else's now
  */
-export async function runAttempt(tools: AttemptTools, attempt: Attempt): Promise<void> {
+export async function runAttempt(
+  tools: AttemptTools,
+  attempt: Attempt,
+): Promise<number | undefined> {
   const { unitId, taken } = attempt;
-  const stages = createStages((stage) => signalStage(tools, attempt, stage));
+  const stages = createStages((stage) => signalStages(tools, attempt, stage));
+  const toolLog = createToolLog(attempt.attempt, (calls) => tellTools(tools, attempt, calls));
   const deadline = startDeadline(attempt.startedAt, tools.context.log.defaults.now);
-  const signal = AbortSignal.any([taken, deadline.signal]);
-  const state = { attempt: attempt.attempt, unit_id: unitId };
+  const watch = watchOrder(tools, attempt);
+  const heartbeat = startHeartbeat(tools, attempt, { stages, look: watch.look });
+  const signal = AbortSignal.any([taken, watch.signal, deadline.signal]);
   let calls: ModelCalls | undefined;
   let order: OrderFile | undefined;
-  let outcome: Outcome;
+  let outcome: Outcome | { status: 'waiting'; error: AppError };
   try {
     stages.enter('starting');
+    const state = { attempt: attempt.attempt, unit_id: unitId };
     await writeState(tools, attempt, { ...state, status: 'RUNNING' });
     stages.enter('initializing');
     order = await readOrder(attempt.workspace.readFile, attempt.job);
     deadline.set(order.constraints.budget_seconds * 1_000);
     calls = modelCalls(tools, attempt, order, signal);
-    const input = { order, model: modelOf(order) ?? tools.model.defaultModel };
-    const result = await executeOrder(input, unitPorts(attempt, calls, stages, signal));
+    outcome = await executeOrder(tools, attempt, { order, calls, toolLog, stages, signal });
     signal.throwIfAborted();
-    outcome = { status: 'completed', ...result };
   } catch (error) {
     taken.throwIfAborted();
-    outcome = failed(tools, attempt, error, stages.current());
+    if (watch.signal.aborted) return gone(tools, attempt, watch.signal.reason as OrderGone);
+    outcome = isAppError(error, 'MODEL_QUOTA')
+      ? { status: 'waiting', error }
+      : failed(tools, attempt, error, stages.current());
   } finally {
     deadline.clear();
-    stages.enter('committing');
-    await stages.end();
+    watch.stop();
+    await heartbeat.stop();
+    await Promise.all([stages.end(), toolLog.end()]);
   }
-  await finish(tools, attempt, { order, calls }, outcome);
+  if (outcome.status === 'waiting') {
+    const waitMs = await waitForProvider(tools, attempt, outcome.error);
+    if (waitMs !== 'too long') return waitMs;
+    outcome = failed(tools, attempt, outcome.error, 'calling_model');
+  }
+  stages.enter('committing');
+  await stages.end();
+  await finish(tools, attempt, { order, calls, tools: toolLog }, outcome);
+  return undefined;
+}
+
+function gone({ context }: AttemptTools, { job, unitId }: Attempt, reason: OrderGone): undefined {
+  const { order_id } = job;
+  context.logger.warn({ order_id, unitId, reason: reason.message }, 'the unit was stopped');
+}
+
+/** Blocks the order until the provider takes work again, unless it has waited too long for that. */
+async function waitForProvider(
+  { book, context, gate }: AttemptTools,
+  { job, attempt, unitId, begunAt, taken }: Attempt,
+  error: AppError,
+): Promise<number | undefined | 'too long'> {
+  const now = context.log.defaults.now().getTime();
+  const held = error.details?.['held'] === true;
+  const until = held ? new Date(now + (error.retryAfterMs ?? 0)) : gate.refused(error);
+  if (until.getTime() - begunAt.getTime() > context.config.quotaWaitMs) return 'too long';
+  const resetsAt = until.toISOString();
+  const reason = `${error.message}; it takes work again at ${resetsAt}`;
+  const command = { attempt, unitId, reason, label: 'quota', resetsAt };
+  const stored = await untilStored(
+    () => book.decide(job, (order) => blockOrder(order, command)),
+    taken,
+  );
+  return stored ? Math.max(0, until.getTime() - now) : undefined;
 }
 
 /** The time budget: it counts from the claim, so that a slow start does not stretch it. */
@@ -72,52 +118,27 @@ function startDeadline(startedAt: Date, now: () => Date) {
 }
 
 function modelCalls(
-  { book, context, model }: AttemptTools,
-  { job, runId, attempt, unitId, taken }: Attempt,
+  { book, budgets, context, gate, model }: AttemptTools,
+  { job, runId, attempt, unitId, startedSeq, taken }: Attempt,
   order: OrderFile,
   signal: AbortSignal,
 ): ModelCalls {
   const { order_id, theater_id } = job;
   const place = { order_id, theater_id, run_id: runId };
+  const stored = <T>(run: () => Promise<T>) => untilStored(run, taken);
   return createModelCalls({
     provider: model.provider,
     profileModel: modelOf(order),
     attempt,
     signal,
+    gate,
+    budget: {
+      demand: () => stored(() => budgets.demand(place)),
+      note: () => stored(() => budgets.note(place)),
+    },
     now: context.log.defaults.now,
+    // An attempt that waited for its provider asks again, from 0: the start tells them apart.
     emit: (type, payload, index) =>
-      untilStored(() => book.tell(place, unitId, type, payload, [attempt, index]), taken),
+      stored(() => book.tell(place, unitId, type, payload, [attempt, startedSeq, index])),
   });
-}
-
-function unitPorts(
-  { workspace }: Attempt,
-  calls: ModelCalls,
-  stages: Stages,
-  signal: AbortSignal,
-): UnitPorts {
-  const checked = <T>(run: () => Promise<T>): Promise<T> => {
-    signal.throwIfAborted();
-    return run();
-  };
-  return {
-    readFile: async (path, maxBytes) => checked(() => workspace.readFile(path, maxBytes)),
-    listFiles: async (folder) => checked(() => workspace.listFiles(folder)),
-    writeFiles: async (files) => checked(() => workspace.writeFiles(files)),
-    callModel: calls.call,
-    stage: stages.enter,
-  };
-}
-
-/** A signal is worth no retry: the next one tells more. */
-async function signalStage(tools: AttemptTools, run: Attempt, stage: Stage): Promise<void> {
-  if (run.taken.aborted) return;
-  const { order_id, theater_id } = run.job;
-  const place = { order_id, theater_id, run_id: run.runId };
-  const { attempt, unitId } = run;
-  try {
-    await tools.book.tell(place, unitId, 'UNIT_SIGNAL', { attempt, stage }, [attempt, stage]);
-  } catch (error) {
-    tools.context.logger.info({ err: error, order_id, stage }, 'a signal was not stored');
-  }
 }

@@ -1,7 +1,6 @@
 import { type AarFile, aarFile, isAppError, LIMITS } from '#libs/contracts';
 import {
   commitAll,
-  listFiles,
   prepareWorktree,
   readBlob,
   readCommit,
@@ -14,8 +13,9 @@ import { AAR_PATH } from './aar.ts';
 
 /** The files of one order, and the commit that they end in. */
 export type Workspace = {
+  /** The folder, as a real path. */
+  root: string;
   readFile: (path: string, maxBytes: number) => Promise<Uint8Array>;
-  listFiles: (folder: string) => Promise<string[]>;
   writeFiles: (files: readonly { path: string; bytes: Uint8Array }[]) => Promise<void>;
   /** Writes state.json, which git does not see. */
   writeState: (state: Record<string, unknown>) => Promise<void>;
@@ -35,11 +35,8 @@ const STATE_PATH = 'state.json';
 export const openGitWorkspace: OpenWorkspace = (theater, worktree) => {
   const { worktreePath, branch } = worktree;
   return {
+    root: worktreePath,
     readFile: (path, maxBytes) => readFileInside(worktreePath, path, { maxBytes }),
-    listFiles: async (under) => {
-      const files = await listFiles(worktreePath, { under });
-      return files.map(({ path }) => path);
-    },
     writeFiles: (files) => writeFiles(worktreePath, files),
     writeState: (state) => {
       const text = `${JSON.stringify(state, null, 2)}\n`;

@@ -31,14 +31,21 @@ export function evolveService(
 /** What a probe found out; an event only on the edge. A service is taken for healthy at first. */
 export function serviceEdge(
   state: ServiceState | undefined,
-  probe: { service: string; garrisonId: string; healthy: boolean; reason: string },
+  probe: {
+    service: string;
+    garrisonId: string;
+    healthy: boolean;
+    reason: string;
+    /** When it takes work again, where it said so. */
+    resetsAt?: string;
+  },
 ): Decision {
-  const { service, garrisonId, healthy, reason } = probe;
+  const { service, garrisonId, healthy, reason, resetsAt } = probe;
   if (healthy === ((state?.status ?? 'HEALTHY') === 'HEALTHY')) return decided();
   const type = healthy ? 'SERVICE_RECOVERED' : 'SERVICE_DEGRADED';
   const draft: EventDraft = {
     type,
-    payload: { service, reason },
+    payload: { service, reason, ...(resetsAt !== undefined && { resets_at: resetsAt }) },
     garrison_id: garrisonId,
     theater_id: null,
     run_id: null,

@@ -251,6 +251,8 @@ export function stateLayout(stateDir: string) {
     views: join(stateDir, 'views'),
     theaters: join(stateDir, 'theaters'),
     log: join(stateDir, 'log'),
+    /** Code that unit processes run. */
+    units: join(stateDir, 'units'),
     /** What a running `up` tells other commands: its pid, URLs and ports. */
     running: join(stateDir, 'running.json'),
   };

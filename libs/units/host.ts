@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
-import { AppError, invalid, parse } from '#libs/contracts';
+import { AppError, ERRORS, invalid, isAppError, parse } from '#libs/contracts';
 import type { Isolation } from './isolation.ts';
 import {
   type Asked,
@@ -45,12 +45,15 @@ export const UNIT_LIMITS = {
   errorBytes: 4_096,
 } as const;
 
+const REFUSAL = ERRORS.TOOL_POLICY_VIOLATION.message.replace('{reason}', '');
+
 type Child = ChildProcessByStdio<Writable, Readable, Readable>;
 
 /**
  * Runs one order in a process of its own, which may read the worktree and nothing else, write
  * nothing, start nothing, and has no network and no environment. It is killed, with all that may
- * belong to it, as soon as `signal` is aborted, and has ended when this returns.
+ * belong to it, as soon as `signal` is aborted, and has ended when this returns. A port that is at
+ * work then must end by itself.
  * @throws the reason of `signal` · what a port threw · {TOOL_POLICY_VIOLATION} a file of the order
  * itself is not allowed · {Error} the process broke down
  */
@@ -67,22 +70,18 @@ export async function runUnit(
     child.once('error', (error) => resolve(error.message));
     child.once('close', (code, by) => resolve(by ?? `code ${code}`));
   });
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = () => {
-    kill();
-    aborted.reject(signal.reason as Error);
-  };
-  signal.addEventListener('abort', onAbort, { once: true });
+  signal.addEventListener('abort', kill, { once: true });
   const errors = collectErrors(child);
   try {
-    const talk = converse(child, task, ports);
-    // What it rejects with after an abort is of no interest.
-    talk.catch(() => undefined);
-    const end = await Promise.race([talk, aborted.promise]);
-    if (end !== undefined) return end;
+    const end = await converse(child, task, ports);
+    if (end !== undefined && !signal.aborted) return end;
     throw new Error(`the unit's process ended (${await exited}) ${errors()}`.trim());
+  } catch (error) {
+    // What breaks once the unit is killed breaks because of that.
+    signal.throwIfAborted();
+    throw error;
   } finally {
-    signal.removeEventListener('abort', onAbort);
+    signal.removeEventListener('abort', kill);
     kill();
     await exited;
   }
@@ -146,10 +145,9 @@ async function writeFor(ports: UnitPorts, write: Write): Promise<ToUnit> {
     await ports.write(write);
     return { kind: 'written' };
   } catch (error) {
-    if (error instanceof AppError && error.code === 'TOOL_POLICY_VIOLATION') {
-      return { kind: 'refused', reason: error.message };
-    }
-    throw error;
+    if (!isAppError(error, 'TOOL_POLICY_VIOLATION')) throw error;
+    // The unit's own words follow the same beginning.
+    return { kind: 'refused', reason: error.message.replace(REFUSAL, '') };
   }
 }
 
