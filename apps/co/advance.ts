@@ -1,20 +1,25 @@
-import { API, isAppError, type Playbook } from '#libs/contracts';
+import { API, isAppError } from '#libs/contracts';
 import { Later } from '#libs/eventlog';
 import {
   cancelLiveOrders,
   delayMs,
   type Decision,
   enqueueOrder,
+  escalate,
   failRun,
   nextForRun,
   type OrderState,
   presentWorktree,
+  questionCause,
   reissueOrder,
   type RunAggregate,
+  type RunRules,
   type RunStep,
 } from '#libs/orders';
-import type { RoleContext } from '#libs/runtime';
+import type { Pauses, RoleContext } from '#libs/runtime';
 import { orderFiles } from './order-files.ts';
+import { createPlanning, isFinal } from './planning.ts';
+import type { Playbooks } from './playbooks.ts';
 import type { RunPlace, Runs } from './runs.ts';
 
 /** Steps taken for one event before the rest is left to the next; far above what a plan needs. */
@@ -29,14 +34,16 @@ const NOTHING: Decision = { ok: true, events: [] };
 export function createAdvance(
   context: RoleContext,
   runs: Runs,
-  playbooks: ReadonlyMap<string, Playbook>,
+  playbooks: Playbooks,
+  pauses: Pauses,
 ) {
+  const planning = createPlanning(context, runs, playbooks);
   const { client, config, log } = context;
 
   const take = async (place: RunPlace, agg: RunAggregate, step: RunStep): Promise<boolean> => {
     switch (step.do) {
       case 'plan':
-        await planOrFail(place);
+        await orFail(place, () => runs.plan(place));
         return true;
       case 'enqueue':
         for (const orderId of step.orderIds) await enqueue(place, agg, orderId);
@@ -45,12 +52,20 @@ export function createAdvance(
         await reissue(place, agg, step);
         return true;
       case 'fail': {
-        const { reason, orderId } = step;
-        await runs.decide(place, (now) =>
-          failRun(now, { reason, orderId, code: 'ORDER_FAILED', stage: 'execution' }),
-        );
+        const { reason, orderId, escalate: told } = step;
+        const failure = { reason, orderId, code: 'ORDER_FAILED', stage: 'execution' };
+        await runs.decide(place, (now) => failRun(now, { ...failure, escalate: told }));
         return true;
       }
+      case 'extend':
+        await orFail(place, () => planning.extend(place, agg, step.orderId));
+        return true;
+      case 'replan':
+        await orFail(place, () => planning.replan(place, agg, step));
+        return true;
+      case 'ask':
+        await ask(place, agg, step);
+        return true;
       case 'cancel-orders':
         await runs.decide(place, (now) => cancelLiveOrders(now, { reason: 'the run has ended' }));
         return true;
@@ -64,14 +79,42 @@ export function createAdvance(
   };
 
   /** A plan that cannot be made ends the run: nobody else would tell the user. */
-  const planOrFail = async (place: RunPlace): Promise<void> => {
+  const orFail = async (place: RunPlace, plan: () => Promise<unknown>): Promise<void> => {
     try {
-      await runs.plan(place);
+      await plan();
     } catch (error) {
-      if (!isAppError(error) || error.retry !== 'never') throw error;
+      if (!isFinal(error)) throw error;
       const { code, message: reason } = error;
       await runs.decide(place, (now) => failRun(now, { code, reason, stage: 'planning' }));
     }
+  };
+
+  /** Asks a person; the escalation's deadline is kept by a timer, set as the event is seen. */
+  const ask = async (place: RunPlace, agg: RunAggregate, step: RunStep & { do: 'ask' }) => {
+    const { orderId, question, reason } = step;
+    if (agg.run === undefined) return;
+    const waitMs = runs.behaviour(agg.run).decision_seconds * 1_000;
+    const decisionBy = new Date(log.defaults.now().getTime() + waitMs).toISOString();
+    await decideOrder(place, orderId, (order) =>
+      escalate(order, {
+        severity: question === 'approval' ? 'MEDIUM' : 'HIGH',
+        route: 'operator',
+        reason,
+        cause: questionCause(order, question),
+        decisionBy,
+      }),
+    );
+  };
+
+  /** What settings and pauses say about a run. */
+  const rulesFor = async (
+    place: RunPlace,
+    { run }: RunAggregate,
+  ): Promise<RunRules | undefined> => {
+    if (run === undefined) return undefined;
+    const { replans, run_retries, ask: asks } = runs.behaviour(run);
+    const held = (await pauses.heldBy({ theater_id: place.theater_id })) !== null;
+    return { held, replans, retries: run_retries, ask: asks };
   };
 
   const enqueue = async (place: RunPlace, agg: RunAggregate, orderId: string): Promise<void> => {
@@ -125,9 +168,14 @@ export function createAdvance(
     const order = agg.orders.get(step.orderId);
     const endedAt = Date.parse(order?.updated_at ?? '');
     const dueAt = endedAt + delayMs(step.attempt, jitterOf(`${step.orderId}/${step.attempt}`));
-    const waitMs = dueAt - log.defaults.now().getTime();
+    const waitMs = step.granted ? 0 : dueAt - log.defaults.now().getTime();
     if (waitMs > 0) throw new Later(waitMs);
-    await decideOrder(place, step.orderId, (now) => reissueOrder(now, { reason: step.reason }));
+    await decideOrder(place, step.orderId, (now) => {
+      // Another handler may have begun the attempt that was granted here.
+      if (now.attempt !== step.attempt) return NOTHING;
+      const cap = step.granted ? { maxRetries: now.attempt } : {};
+      return reissueOrder(now, { reason: step.reason, ...cap });
+    });
   };
 
   const decideOrder = (place: RunPlace, orderId: string, decide: (order: OrderState) => Decision) =>
@@ -150,7 +198,7 @@ export function createAdvance(
       known = Math.max(known, seq);
       let acted = false;
       let later: Later | undefined;
-      for (const step of nextForRun(state)) {
+      for (const step of nextForRun(state, await rulesFor(place, state))) {
         try {
           acted = (await take(place, state, step)) || acted;
         } catch (error) {

@@ -1,7 +1,7 @@
 import { type Broker, getObject, putObject } from '#libs/broker';
 import { AppError, type InputRef, LIMITS, type OrderFile, type Playbook } from '#libs/contracts';
 import type { OrderState, RunAggregate, RunState } from '#libs/orders';
-import { fillPlaybook, inputPath } from './playbooks.ts';
+import { fillPlaybook, inputPath, type Playbooks } from './playbooks.ts';
 
 /** The user's text is an input file of this name; events only point to it. */
 const MESSAGE_FILE = 'message.md';
@@ -16,10 +16,10 @@ export async function orderFiles(
   broker: Broker,
   { run }: RunAggregate,
   order: OrderState,
-  playbooks: ReadonlyMap<string, Playbook>,
+  playbooks: Playbooks,
 ): Promise<{ order: OrderFile; inputs: InputRef[] }> {
   const inputs = [...order.inputs];
-  const book = run?.playbook == null ? undefined : playbooks.get(run.playbook);
+  const book = playbooks.get(`${run?.playbook}@${run?.playbook_version}`);
   if (run !== undefined && book !== undefined) {
     inputs.push(...(await playbookFiles(broker, run, book)));
   }

@@ -26,14 +26,17 @@ const RUN_VARIABLES = ['run_id', 'objective', 'message'] as const;
 /** In a path only the run's id is filled in, so that no user text ever becomes a path. */
 const PATH_VARIABLES = ['run_id'] as const;
 
+/** Every version of every playbook, by `name@version`. */
+export type Playbooks = ReadonlyMap<string, Playbook>;
+
 /**
- * Reads every `*.json` of the folders; a name may occur once.
+ * Reads every `*.json` of the folders; each version of a name may occur once.
  *
  * @throws {INVALID_REQUEST} a file is not a playbook; `field` is `<file>: <field>`
  */
 export async function loadPlaybooks(
   dirs: readonly string[] = [BUILT_IN_PLAYBOOKS],
-): Promise<Map<string, Playbook>> {
+): Promise<Playbooks> {
   const books = new Map<string, Playbook>();
   const origins = new Map<string, string>();
   for (const dir of dirs) {
@@ -41,13 +44,12 @@ export async function loadPlaybooks(
     for (const name of names) {
       const file = path.join(dir, name);
       const book = await loadPlaybook(file);
-      const other = origins.get(book.name);
-      if (other !== undefined) {
-        throw invalid(`${file}: name`, `${book.name} is already the name of ${other}`);
-      }
+      const key = `${book.name}@${book.version}`;
+      const other = origins.get(key);
+      if (other !== undefined) throw invalid(`${file}: name`, `${key} is already in ${other}`);
       if (books.size >= MAX_PLAYBOOKS) throw invalid(file, `over ${MAX_PLAYBOOKS} playbooks`);
-      books.set(book.name, book);
-      origins.set(book.name, file);
+      books.set(key, book);
+      origins.set(key, file);
     }
   }
   return books;
@@ -90,6 +92,9 @@ function checkTemplates(book: Playbook): void {
   }
 }
 
+/** One order to be, of a playbook or of what mends it. */
+export type PlaybookStep = Omit<Playbook['steps'][number], 'on_blocked'>;
+
 type Template = { field: string; text: string; isPath: boolean };
 
 function templatesOf({ files, steps, reply }: Playbook): Template[] {
@@ -100,31 +105,44 @@ function templatesOf({ files, steps, reply }: Playbook): Template[] {
     place(`files[${i}].path`, file.path);
     text(`files[${i}].text`, file.text);
   }
+  const ofStep = (at: string, step: PlaybookStep): void => {
+    text(`${at}.objective`, step.objective);
+    text(`${at}.prompt.system`, step.prompt.system);
+    step.prompt.files.forEach((file, j) => place(`${at}.prompt.files[${j}]`, file));
+    step.outputs.forEach((output, j) => place(`${at}.outputs[${j}].path`, output.path));
+  };
   for (const [i, step] of steps.entries()) {
-    text(`steps[${i}].objective`, step.objective);
-    text(`steps[${i}].prompt.system`, step.prompt.system);
-    step.prompt.files.forEach((file, j) => place(`steps[${i}].prompt.files[${j}]`, file));
-    step.outputs.forEach((output, j) => place(`steps[${i}].outputs[${j}].path`, output.path));
+    ofStep(`steps[${i}]`, step);
+    step.on_blocked.forEach((remedy, j) => ofStep(`steps[${i}].on_blocked[${j}]`, remedy));
   }
   for (const [i, part] of reply.entries()) place(`reply[${i}].path`, part.path);
   return found;
 }
 
 /**
- * The playbook of a request: the one it names, else `default`.
+ * The playbook that is named: `name@version`, or the newest version of `name`.
  *
- * @throws {UNKNOWN_PLAYBOOK} there is none of that name
+ * @throws {UNKNOWN_PLAYBOOK} there is none
  */
-export function choosePlaybook(
-  request: { playbook?: string | null | undefined },
-  books: ReadonlyMap<string, Playbook>,
-): Playbook {
-  const name = request.playbook ?? DEFAULT_PLAYBOOK;
-  const book = books.get(name);
-  if (book === undefined) {
-    throw new AppError('UNKNOWN_PLAYBOOK', { playbook: name }, { field: 'playbook' });
+export function choosePlaybook(named: string, books: Playbooks): Playbook {
+  let newest = books.get(named);
+  if (newest === undefined) {
+    for (const book of books.values()) {
+      if (book.name === named && book.version > (newest?.version ?? 0)) newest = book;
+    }
   }
-  return book;
+  if (newest !== undefined) return newest;
+  throw new AppError('UNKNOWN_PLAYBOOK', { playbook: named }, { field: 'playbook' });
+}
+
+/** The playbook of a run, in the version that it was created with. @throws {UNKNOWN_PLAYBOOK} */
+export function playbookOf(
+  run: { playbook: string | null; playbook_version: number | null },
+  books: Playbooks,
+): Playbook {
+  const { playbook, playbook_version: version } = run;
+  const named = playbook ?? DEFAULT_PLAYBOOK;
+  return choosePlaybook(version === null ? named : `${named}@${version}`, books);
 }
 
 /** What a run gives its playbook: its id, objective and message, and declared variables. */
@@ -171,7 +189,7 @@ export function fillPlaybook(
     }))
     .filter((file) => !inputs.includes(file.path));
   const present = [...new Set([...files.map((file) => file.path), ...inputs])];
-  const steps = book.steps.map((step) => ({
+  const fillStep = <S extends PlaybookStep>(step: S): S => ({
     ...step,
     objective: clip(fill(step.objective), LIMITS.objectiveChars),
     prompt: {
@@ -180,6 +198,10 @@ export function fillPlaybook(
       files: step.prompt.files.flatMap((file) => expand(fill(file), present)),
     },
     outputs: step.outputs.map((output) => ({ ...output, path: fill(output.path) })),
+  });
+  const steps = book.steps.map((step) => ({
+    ...fillStep(step),
+    on_blocked: step.on_blocked.map(fillStep),
   }));
   const reply = book.reply.map((part) => ({ ...part, path: fill(part.path) }));
   // Texts are bound by the message's own limit; the shape's limit is for what authors write.

@@ -10,21 +10,24 @@ import {
   fillPlaybook,
   inputPath,
   loadPlaybooks,
+  playbookOf,
 } from './playbooks.ts';
 
 const books = await loadPlaybooks();
 const values = { run_id: 'run_1', objective: 'Summarise', message: 'Hello {{objective}}' };
 
 function book(name: string) {
-  return choosePlaybook({ playbook: name }, books);
+  return choosePlaybook(name, books);
 }
 
 describe('the built-in playbooks', () => {
   test('are these', () => {
     expect([...books.keys()]).toEqual([
-      'default',
-      'filesystem_agent.call_summary',
-      'research-draft-verify',
+      'default@1',
+      'fan-out-summary@1',
+      'filesystem_agent.call_summary@1',
+      'planned@1',
+      'research-draft-verify@1',
     ]);
   });
 
@@ -150,8 +153,8 @@ describe('filling in', () => {
 });
 
 test('an unknown playbook is refused, none means default', () => {
-  expect(choosePlaybook({}, books).name).toBe('default');
-  expect(choosePlaybook({ playbook: null }, books).name).toBe('default');
+  expect(playbookOf({ playbook: null, playbook_version: null }, books).name).toBe('default');
+  expect(() => book('default@2')).toThrow(expect.objectContaining({ code: 'UNKNOWN_PLAYBOOK' }));
   expect(() => book('nope')).toThrow(
     expect.objectContaining({ code: 'UNKNOWN_PLAYBOOK', field: 'playbook' }),
   );
@@ -187,7 +190,30 @@ describe('loading', () => {
 
   test('adds the playbooks of further folders and skips other files', async () => {
     const loaded = await load({ 'mine.json': JSON.stringify(good), 'readme.md': 'x' });
-    expect([...loaded.keys()]).toContain('mine');
+    expect([...loaded.keys()]).toContain('mine@1');
+  });
+
+  test('several versions of one name: the newest is meant, a run keeps its own', async () => {
+    const loaded = await load({
+      'a.json': JSON.stringify({ ...good, version: 10 }),
+      'b.json': JSON.stringify({ ...good, version: 9 }),
+    });
+    expect(choosePlaybook('mine', loaded).version).toBe(10);
+    expect(choosePlaybook('mine@9', loaded).version).toBe(9);
+    expect(playbookOf({ playbook: 'mine', playbook_version: 9 }, loaded).version).toBe(9);
+    const gone = { playbook: 'mine', playbook_version: 8 };
+    expect(() => playbookOf(gone, loaded)).toThrow(
+      expect.objectContaining({ code: 'UNKNOWN_PLAYBOOK' }),
+    );
+  });
+
+  test('what mends a step is filled in too', async () => {
+    const remedy = { ...step, key: 'ask', objective: 'Find out: {{objective}}' };
+    const mine = { ...good, steps: [{ ...step, on_blocked: [remedy] }] };
+    const loaded = await load({ 'mine.json': JSON.stringify(mine) });
+    const [filled] = fillPlaybook(choosePlaybook('mine', loaded), values).steps;
+    expect(filled?.on_blocked[0]?.objective).toBe('Find out: Summarise');
+    expect(filled?.on_blocked[0]?.outputs[0]?.path).toBe('outputs/run_1/a.md');
   });
 
   test.each([
@@ -214,6 +240,19 @@ describe('loading', () => {
         ],
       }),
       'mine.json: steps[0].depends_on',
+    ],
+    [
+      'a key used twice, once by what mends',
+      JSON.stringify({ ...good, steps: [{ ...step, on_blocked: [step] }] }),
+      'mine.json: steps[0].on_blocked[0].key',
+    ],
+    [
+      'an undeclared variable in what mends',
+      JSON.stringify({
+        ...good,
+        steps: [{ ...step, on_blocked: [{ ...step, key: 'b', objective: '{{x}}' }] }],
+      }),
+      'mine.json: steps[0].on_blocked[0].objective',
     ],
     ['a name that is taken', JSON.stringify({ ...good, name: 'default' }), 'mine.json: name'],
   ])('names file and field for %s', async (_name, text, field) => {

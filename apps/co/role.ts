@@ -1,55 +1,119 @@
-import { API } from '#libs/contracts';
+import { API, type EventType, type StoredEvent } from '#libs/contracts';
 import { startReactor } from '#libs/eventlog';
 import { nextForRun } from '#libs/orders';
-import { healthHandler, publishJob, type RoleContext, type RunningRole } from '#libs/runtime';
+import {
+  createPauses,
+  healthHandler,
+  openSettings,
+  publishJob,
+  type RoleContext,
+  type RunningRole,
+} from '#libs/runtime';
 import { defineService } from '#libs/service';
 import { createAdvance } from './advance.ts';
+import { createRunClock } from './clock.ts';
+import { createControl } from './control.ts';
+import { createEscalations } from './escalations.ts';
 import { BUILT_IN_PLAYBOOKS, loadPlaybooks } from './playbooks.ts';
-import { createRuns } from './runs.ts';
+import { createRuns, type RunPlace } from './runs.ts';
+
+/** After these, the next step of the run may be due. */
+const ADVANCING: readonly EventType[] = [
+  'RUN_CREATED',
+  'RUN_PLANNED',
+  'RUN_REPLANNED',
+  'RUN_DISPATCHED',
+  'RUN_RESUMED',
+  'RUN_COMPLETED',
+  'RUN_FAILED',
+  'RUN_CANCELLED',
+  'ORDER_BLOCKED',
+  'ORDER_COMPLETED',
+  'ORDER_FAILED',
+  'ORDER_CANCELLED',
+  'ORDER_REISSUED',
+  'INTEGRATED',
+  'INTEGRATION_FAILED',
+  'DECISION_GIVEN',
+];
+
+/** With these the clock of a run begins, goes on or ends. */
+const WINDING = new Set<EventType>([
+  'RUN_CREATED',
+  'RUN_DISPATCHED',
+  'RUN_RESUMED',
+  'RUN_COMPLETED',
+  'RUN_FAILED',
+  'RUN_CANCELLED',
+  'DECISION_GIVEN',
+]);
 
 /** The commanding officer: plans, dispatches, answers. It executes nothing itself. */
 export async function start(context: RoleContext): Promise<RunningRole> {
-  const { broker, logger, config } = context;
+  const { broker, logger, config, client } = context;
+  const settings = openSettings(context.env);
   const playbooks = await loadPlaybooks([BUILT_IN_PLAYBOOKS, ...config.playbookDirs]);
-  const runs = createRuns(context, playbooks);
-  const advance = createAdvance(context, runs, playbooks);
+  const pauses = createPauses(context.log);
+  const runs = createRuns(context, playbooks, settings);
+  const advance = createAdvance(context, runs, playbooks, pauses);
+  const control = createControl(context, runs);
+  const escalations = createEscalations(context);
+  const clock = createRunClock(context, runs, pauses);
+
+  /** What waited for its theater goes on; all of it, as nothing else would wake it. */
+  const advanceTheater = async (theater_id: string, seq: number): Promise<void> => {
+    let cursor: string | undefined;
+    do {
+      const page = await client.call(API.ledger.runs, {
+        theater_id,
+        status: 'OPEN',
+        at_least: seq,
+        limit: 200,
+        ...(cursor !== undefined && { cursor }),
+      });
+      for (const { run_id } of page.runs) {
+        await advance({ run_id, theater_id }, seq);
+        await clock.wind({ run_id, theater_id }, 0);
+      }
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor !== undefined);
+  };
+
+  const react = async (event: StoredEvent, place: RunPlace): Promise<void> => {
+    const { type, order_id, seq } = event;
+    if (type === 'ESCALATION_RAISED') return escalations.watch(event);
+    if (type === 'ORDER_ENQUEUED') {
+      const { state } = await runs.load(place, seq);
+      const order = state.orders.get(order_id ?? '');
+      // Only an order that was created by a plan and still waits has a job to publish.
+      if (order?.created && order.status === 'QUEUED' && order.enqueued_at !== null) {
+        await publishJob(context, order);
+      }
+      return;
+    }
+    if (WINDING.has(type)) await clock.wind(place, seq);
+    await advance(place, seq);
+  };
 
   const reactor = startReactor(broker, {
     name: 'co',
     logger,
-    types: [
-      'RUN_CREATED',
-      'RUN_PLANNED',
-      'RUN_DISPATCHED',
-      'RUN_COMPLETED',
-      'RUN_FAILED',
-      'RUN_CANCELLED',
-      'ORDER_ENQUEUED',
-      'ORDER_FAILED',
-      'ORDER_CANCELLED',
-      'ORDER_REISSUED',
-      'INTEGRATED',
-      'INTEGRATION_FAILED',
-      'RECOVERY_REQUIRED',
-    ],
-    key: ({ run_id, order_id }) => run_id ?? order_id ?? '',
-    handle: async ({ type, run_id, theater_id, order_id, seq }) => {
-      if (run_id === null || theater_id === null) return;
-      const place = { run_id, theater_id };
-      if (type === 'ORDER_ENQUEUED' && order_id !== null) {
-        const { state } = await runs.load(place, seq);
-        const order = state.orders.get(order_id);
-        // Only an order that was created by a plan and still waits has a job to publish.
-        if (order?.created && order.status === 'QUEUED' && order.enqueued_at !== null) {
-          await publishJob(context, order);
-        }
-        return;
-      }
-      await advance(place, seq);
+    types: [...ADVANCING, 'ORDER_ENQUEUED', 'ESCALATION_RAISED', 'THEATER_RESUMED'],
+    key: ({ run_id, order_id, theater_id }) => run_id ?? order_id ?? theater_id ?? '',
+    handle: async (event) => {
+      const { type, run_id, theater_id, seq } = event;
+      if (theater_id === null) return;
+      if (type === 'THEATER_RESUMED') return advanceTheater(theater_id, seq);
+      if (run_id !== null) await react(event, { run_id, theater_id });
     },
   });
+  const timers = [escalations.consume(), clock.consume()];
 
   const service = defineService(API.co, {
+    ...control,
+    ackEscalation: escalations.ack,
+    approve: escalations.approve,
+    deny: escalations.deny,
     createRun: (input) => runs.create(input),
     plan: async ({ run_id }) => runs.plan(await runs.locate(run_id)),
     dispatch: async ({ run_id }) => {
@@ -81,5 +145,11 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     }),
     health: healthHandler(context, 'co'),
   });
-  return { service, close: () => reactor.stop() };
+  const parts = [reactor, ...timers];
+  return {
+    service,
+    close: async () => {
+      await Promise.all(parts.map((part) => part.stop()));
+    },
+  };
 }

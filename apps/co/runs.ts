@@ -1,13 +1,6 @@
 import { createHash } from 'node:crypto';
 import { getObject, putObject } from '#libs/broker';
-import {
-  API,
-  AppError,
-  type InputOf,
-  LIMITS,
-  type ObjectRef,
-  type Playbook,
-} from '#libs/contracts';
+import { API, AppError, type InputOf, isAppError, LIMITS, type ObjectRef } from '#libs/contracts';
 import { createAggregateStore, ledgerFilter, type Loaded, readFirst } from '#libs/eventlog';
 import {
   completeRun,
@@ -16,15 +9,22 @@ import {
   dispatchRun,
   EMPTY_RUN,
   foldRun,
-  type PlannedStep,
   planRun,
   type RunAggregate,
   runIdFor,
+  type RunState,
 } from '#libs/orders';
-import { command, type Commanded, type RoleContext } from '#libs/runtime';
+import {
+  type Behaviour,
+  checkRunSettings,
+  command,
+  type Commanded,
+  type RoleContext,
+  type Settings,
+} from '#libs/runtime';
 import canonicalize from 'canonicalize';
-import { choosePlaybook, fillPlaybook, inputPath } from './playbooks.ts';
-import { MESSAGE_ELSEWHERE } from './order-files.ts';
+import { capsOf, filledFor, plannedSteps } from './planning.ts';
+import { choosePlaybook, type Playbooks } from './playbooks.ts';
 
 export type RunPlace = { run_id: string; theater_id: string };
 
@@ -34,7 +34,7 @@ const PLACES_CACHED = 10_000;
 /** The commands on runs: each loads the run's events, decides, and appends what it decided. */
 export type Runs = ReturnType<typeof createRuns>;
 
-export function createRuns(context: RoleContext, playbooks: ReadonlyMap<string, Playbook>) {
+export function createRuns(context: RoleContext, playbooks: Playbooks, settings: Settings) {
   const { broker, log, client, config } = context;
   const store = createAggregateStore<RunAggregate>(broker, EMPTY_RUN, (agg, events) =>
     foldRun(events, agg),
@@ -75,20 +75,24 @@ export function createRuns(context: RoleContext, playbooks: ReadonlyMap<string, 
 
   const create = async (input: InputOf<typeof API.co.createRun>) => {
     const { objective, request_id, user_id = 'anonymous', autopilot } = input;
-    const playbook = choosePlaybook(input, playbooks);
     const theaterId = input.theater_hint ?? config.defaultTheater;
+    const named = input.playbook ?? settings.of({ theaterId }).playbook;
+    const playbook = choosePlaybook(named, playbooks);
+    if (input.settings !== undefined) checkRunSettings(input.settings);
     const runId =
       request_id === undefined
         ? log.defaults.newId()
         : runIdFor(config.garrisonId, theaterId, request_id);
     const place = { run_id: runId, theater_id: theaterId };
-    const { inputs, variables } = input;
+    const { inputs, variables, settings: own } = input;
     const request = {
       objective,
       theaterId,
       user_id,
-      playbook: playbook.name,
+      // As it was asked for: a newer version may have come when it is asked again.
+      playbook: named,
       variables,
+      settings: own,
       inputs,
       autopilot,
     };
@@ -102,9 +106,11 @@ export function createRuns(context: RoleContext, playbooks: ReadonlyMap<string, 
         objective,
         requestDigest,
         playbook: playbook.name,
+        playbookVersion: playbook.version,
         autopilot,
         ...(request_id !== undefined && { requestId: request_id }),
         ...(variables && { variables }),
+        ...(own && { settings: own }),
         ...(inputs && { inputs }),
       }),
     );
@@ -117,31 +123,29 @@ export function createRuns(context: RoleContext, playbooks: ReadonlyMap<string, 
     };
   };
 
+  /** The settings that hold for a run. */
+  const behaviour = (run: RunState): Behaviour => {
+    const theaterId = run.theater_id ?? undefined;
+    try {
+      return settings.of({ theaterId, run: run.settings });
+    } catch (error) {
+      // Others may write what they like into RUN_CREATED; our own endpoint refuses it.
+      if (!isAppError(error, 'INVALID_REQUEST')) throw error;
+      context.logger.warn({ err: error, run_id: run.run_id }, 'settings of a run are ignored');
+      return settings.of({ theaterId });
+    }
+  };
+
   const plan = async (place: RunPlace, minSeq?: number) => {
     await decide(
       place,
       (agg) => {
         const { run } = agg;
         if (run === undefined || run.planned) return planRun(agg, [], { reply: [] });
-        const book = fillPlaybook(
-          choosePlaybook(run, playbooks),
-          {
-            ...run.variables,
-            objective: run.objective ?? '',
-            run_id: run.run_id,
-            message: MESSAGE_ELSEWHERE,
-          },
-          run.inputs.map(({ name }) => name),
-        );
-        return planRun(
-          agg,
-          book.steps.map((step) => plannedStep(step, run.inputs, run.run_id)),
-          {
-            playbook: book.name,
-            playbookVersion: book.version,
-            reply: book.reply,
-          },
-        );
+        const ruling = behaviour(run);
+        const book = filledFor(run, playbooks, ruling, Object.keys(config.profiles));
+        const meta = { playbook: book.name, playbookVersion: book.version, reply: book.reply };
+        return planRun(agg, plannedSteps(book, run, ruling), meta, capsOf(ruling));
       },
       minSeq,
     );
@@ -199,7 +203,7 @@ export function createRuns(context: RoleContext, playbooks: ReadonlyMap<string, 
     return new TextDecoder().decode(bytes);
   };
 
-  return { create, plan, dispatch, synthesize, load, decide, locate };
+  return { create, plan, dispatch, synthesize, load, decide, locate, behaviour };
 }
 
 /** The plan says which files; a run planned by others answers with all its artifacts. */
@@ -208,26 +212,6 @@ function replyParts({ run, orders }: RunAggregate): { order_id: string; path: st
   return [...orders.values()].flatMap(({ order_id, artifacts }) =>
     artifacts.map(({ path }) => ({ order_id, path })),
   );
-}
-
-function plannedStep(
-  step: Playbook['steps'][number],
-  inputs: readonly { name: string; sha256: string; bytes: number }[],
-  runId: string,
-): PlannedStep {
-  const { key, type, objective, constraints, depends_on, prompt, outputs, gate_profile } = step;
-  return {
-    key,
-    type,
-    objective,
-    constraints,
-    depends_on,
-    prompt,
-    outputs,
-    gate_profile,
-    profile: { name: step.profile, model: 'default' },
-    inputs: inputs.map(({ name, ...ref }) => ({ name: inputPath(runId, name), ...ref })),
-  };
 }
 
 function sha256(text: string): string {

@@ -27,6 +27,7 @@ export async function chat(context: RoleContext, input: ChatInput, ctx: Ctx) {
     ...(input.user_id !== undefined && { user_id: input.user_id }),
     ...(input.playbook !== undefined && { playbook: input.playbook }),
     ...(input.variables !== undefined && { variables: input.variables }),
+    ...(input.settings !== undefined && { settings: input.settings }),
     ...(requestId !== undefined && { request_id: requestId }),
   });
   const { run_id, theater_id } = run;

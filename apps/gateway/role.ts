@@ -15,6 +15,12 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     runs: (input) => client.call(API.ledger.runs, input),
     orders: (input) => client.call(API.ledger.orders, input),
     events: (input) => client.call(API.ledger.events, input),
+    cancelRun: (input) => client.call(API.co.cancelRun, input),
+    feedback: (input) => client.call(API.co.feedback, input),
+    escalations: (input) => client.call(API.ledger.escalations, input),
+    ackEscalation: (input) => client.call(API.co.ackEscalation, input),
+    approve: (input) => client.call(API.co.approve, input),
+    deny: (input) => client.call(API.co.deny, input),
     stream: (input, ctx) => liveEvents(broker, log.garrisonId, input, ctx.signal),
     health: healthHandler(context, 'gateway'),
   });

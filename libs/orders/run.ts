@@ -50,6 +50,8 @@ export type RunDraft = {
   /** True: nothing new is begun. */
   paused: boolean;
   replans: readonly Replan[];
+  /** When its clock begins: as it goes by itself, or is dispatched; null: not yet. */
+  clock_from: string | null;
   /** What its clock stands still for: its pause, and decisions of people, by escalation. */
   holds: readonly string[];
   /** Since when it stands still, and for how long it did before. */
@@ -106,6 +108,7 @@ function initialRun(event: StoredEvent): RunDraft {
     dispatched: false,
     paused: false,
     replans: [],
+    clock_from: null,
     holds: [],
     held_since: null,
     held_ms: 0,
@@ -216,6 +219,7 @@ function define(next: RunDraft, event: StoredEvent & { type: 'RUN_CREATED' }): v
   next.variables = payload.variables ?? {};
   next.inputs = payload.inputs ?? [];
   next.autopilot = payload.autopilot ?? false;
+  if (next.autopilot) next.clock_from ??= event.ts;
 }
 
 function end(next: RunDraft, status: RunStatus, ts: string): void {
@@ -264,6 +268,7 @@ function applyToRun(next: RunDraft, event: StoredEvent): void {
       break;
     case 'RUN_DISPATCHED':
       next.dispatched = true;
+      next.clock_from ??= event.ts;
       break;
     case 'RUN_COMPLETED':
       complete(next, event);
@@ -331,11 +336,12 @@ function release(next: RunDraft, cause: string, ts: string): void {
 
 /**
  * When a run has taken its time, in milliseconds since 1970; times of pauses and of waiting for a
- * person's decision do not count.
+ * person's decision do not count. Null: its clock has not begun.
  */
-export function runDeadlineMs(run: RunState, limitMs: number, nowMs: number): number {
+export function runDeadlineMs(run: RunState, limitMs: number, nowMs: number): number | null {
+  if (run.clock_from === null) return null;
   const since = run.held_since === null ? nowMs : Math.min(nowMs, Date.parse(run.held_since));
-  return Date.parse(run.created_at) + limitMs + run.held_ms + (nowMs - since);
+  return Date.parse(run.clock_from) + limitMs + run.held_ms + (nowMs - since);
 }
 
 /** Later values win; beyond the limit, new keys are left out. */
