@@ -18,3 +18,4 @@ export {
   type SettingPlace,
   type Settings,
 } from './settings.ts';
+export { createPolicies, type Policies } from './policies.ts';

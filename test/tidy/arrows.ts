@@ -11,6 +11,7 @@ const LIBRARY_ARROWS: Record<string, string[]> = {
   'libs/runtime': [
     'libs/broker',
     'libs/eventlog',
+    'libs/learning',
     'libs/orders',
     'libs/projections',
     'libs/service',
@@ -24,6 +25,7 @@ const LIBRARY_ARROWS: Record<string, string[]> = {
 const PURE: Record<string, string[]> = {
   'libs/contracts': ['zod'],
   'libs/orders': ['node:crypto'],
+  'libs/learning': [],
   'libs/missions': ['node:crypto'],
   'libs/projects': ['node:crypto'],
   'libs/feeds': ['node:crypto'],
