@@ -16,6 +16,7 @@ import { createControl } from './control.ts';
 import { createEscalations } from './escalations.ts';
 import { BUILT_IN_PLAYBOOKS, loadPlaybooks } from './playbooks.ts';
 import { createRuns, type RunPlace } from './runs.ts';
+import { advanceTheater } from './theater.ts';
 
 /** After these, the next step of the run may be due. */
 const ADVANCING: readonly EventType[] = [
@@ -50,7 +51,7 @@ const WINDING = new Set<EventType>([
 
 /** The commanding officer: plans, dispatches, answers. It executes nothing itself. */
 export async function start(context: RoleContext): Promise<RunningRole> {
-  const { broker, logger, config, client } = context;
+  const { broker, logger, config } = context;
   const settings = openSettings(context.env);
   const playbooks = await loadPlaybooks([BUILT_IN_PLAYBOOKS, ...config.playbookDirs]);
   const pauses = createPauses(context.log);
@@ -60,23 +61,9 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   const escalations = createEscalations(context);
   const clock = createRunClock(context, runs, pauses);
 
-  /** What waited for its theater goes on; all of it, as nothing else would wake it. */
-  const advanceTheater = async (theater_id: string, seq: number): Promise<void> => {
-    let cursor: string | undefined;
-    do {
-      const page = await client.call(API.ledger.runs, {
-        theater_id,
-        status: 'OPEN',
-        at_least: seq,
-        limit: 200,
-        ...(cursor !== undefined && { cursor }),
-      });
-      for (const { run_id } of page.runs) {
-        await advance({ run_id, theater_id }, seq);
-        await clock.wind({ run_id, theater_id }, 0);
-      }
-      cursor = page.next_cursor ?? undefined;
-    } while (cursor !== undefined);
+  const goOn = async (place: RunPlace): Promise<void> => {
+    await clock.wind(place, 0);
+    await advance(place, 0);
   };
 
   const react = async (event: StoredEvent, place: RunPlace): Promise<void> => {
@@ -103,7 +90,9 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     handle: async (event) => {
       const { type, run_id, theater_id, seq } = event;
       if (theater_id === null) return;
-      if (type === 'THEATER_RESUMED') return advanceTheater(theater_id, seq);
+      if (type === 'THEATER_RESUMED') {
+        return advanceTheater(context, pauses, theater_id, seq, goOn);
+      }
       if (run_id !== null) await react(event, { run_id, theater_id });
     },
   });
