@@ -1,5 +1,6 @@
 import { putObject } from '#libs/broker';
 import { API, AppError, type InputRef, isAppError, type PromptSpec } from '#libs/contracts';
+import { pinnedTo } from '#libs/learning';
 import {
   capReasons,
   checkPlan,
@@ -79,6 +80,7 @@ export function plannedStep(step: PlaybookStep, run: RunState, behaviour: Behavi
     outputs,
     gate_profile: step.gate_profile === 'default' ? gate_profile : step.gate_profile,
     profile: { name: step.profile, model },
+    ...(step.profile_pinned && { routing: pinnedTo(step.profile) }),
     inputs: run.inputs.map(({ name, ...ref }) => ({ name: inputPath(run.run_id, name), ...ref })),
     ...(approval && { approval }),
     ...(ask && { ask }),
@@ -128,7 +130,8 @@ export function createPlanning(context: RoleContext, runs: Runs, playbooks: Play
     if (read.ok && fault === null) {
       const { steps, reply, blocked } = drafted(run, order, read.plan, behaviour);
       const command = { reason, planOrderId: orderId, ...(blocked ? { blocked } : { reply }) };
-      await runs.decide(place, (now) => replanRun(now, steps, command, capsOf(behaviour)));
+      const routed = await runs.route(run, steps);
+      await runs.decide(place, (now) => replanRun(now, routed, command, capsOf(behaviour)));
       return;
     }
     const message = new AppError('PLAN_REFUSED', { reason: fault ?? '' }).message;
@@ -228,7 +231,7 @@ export function createPlanning(context: RoleContext, runs: Runs, playbooks: Play
     const order = agg.orders.get(cause.orderId);
     if (run === undefined || order === undefined) return;
     const behaviour = runs.behaviour(run);
-    const steps = await remedyFor(run, agg, order, cause.reason, behaviour);
+    const steps = await runs.route(run, await remedyFor(run, agg, order, cause.reason, behaviour));
     const blocked = { orderId: order.order_id, attempt: order.attempt };
     const command = { reason: cause.reason, blocked };
     await runs.decide(place, (now) => replanRun(now, steps, command, capsOf(behaviour)));

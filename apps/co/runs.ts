@@ -9,6 +9,7 @@ import {
   dispatchRun,
   EMPTY_RUN,
   foldRun,
+  type PlannedStep,
   planRun,
   type RunAggregate,
   runIdFor,
@@ -25,6 +26,7 @@ import {
 import canonicalize from 'canonicalize';
 import { capsOf, filledFor, plannedSteps } from './planning.ts';
 import { choosePlaybook, type Playbooks } from './playbooks.ts';
+import { createRouting } from './routing.ts';
 
 export type RunPlace = { run_id: string; theater_id: string };
 
@@ -40,6 +42,7 @@ export function createRuns(context: RoleContext, playbooks: Playbooks, settings:
     foldRun(events, agg),
   );
   const places = new Map<string, string>();
+  const routing = createRouting(context);
 
   const filterOf = ({ run_id, theater_id }: RunPlace): string =>
     ledgerFilter({ garrison_id: config.garrisonId, theater_id, run_id });
@@ -136,7 +139,12 @@ export function createRuns(context: RoleContext, playbooks: Playbooks, settings:
     }
   };
 
+  /** Lets the theater's policy choose the profiles of steps. */
+  const route = async (run: RunState, steps: readonly PlannedStep[]): Promise<PlannedStep[]> =>
+    routing.apply(await routing.policyOf(run.theater_id ?? config.defaultTheater), run, steps);
+
   const plan = async (place: RunPlace, minSeq?: number) => {
+    const policy = await routing.policyOf(place.theater_id);
     await decide(
       place,
       (agg) => {
@@ -145,7 +153,8 @@ export function createRuns(context: RoleContext, playbooks: Playbooks, settings:
         const ruling = behaviour(run);
         const book = filledFor(run, playbooks, ruling, Object.keys(config.profiles));
         const meta = { playbook: book.name, playbookVersion: book.version, reply: book.reply };
-        return planRun(agg, plannedSteps(book, run, ruling), meta, capsOf(ruling));
+        const steps = routing.apply(policy, run, plannedSteps(book, run, ruling));
+        return planRun(agg, steps, meta, capsOf(ruling));
       },
       minSeq,
     );
@@ -203,7 +212,7 @@ export function createRuns(context: RoleContext, playbooks: Playbooks, settings:
     return new TextDecoder().decode(bytes);
   };
 
-  return { create, plan, dispatch, synthesize, load, decide, locate, behaviour };
+  return { create, plan, dispatch, synthesize, load, decide, locate, behaviour, route };
 }
 
 /** The plan says which files; a run planned by others answers with all its artifacts. */

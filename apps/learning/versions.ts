@@ -81,7 +81,14 @@ export function createPolicyVersions({ broker, config, log }: RoleContext) {
     return { theater_id: theaterId, policy: await latest(state), pinned: state.pinned };
   };
 
-  return { load: policies.load, change, latest, find, store, standing };
+  return {
+    load: (theaterId: string) => policies.load(theaterId),
+    change,
+    latest,
+    find,
+    store,
+    standing,
+  };
 }
 
 function draftOf(

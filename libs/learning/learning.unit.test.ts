@@ -207,7 +207,6 @@ describe('routing', () => {
       orderId,
       taskType: 'draft',
       wanted: 'y',
-      pinned: false,
       policy,
       profiles,
       exploration: 0.1,
@@ -230,8 +229,7 @@ describe('routing', () => {
     expect(route('order_1')).toEqual(route('order_1'));
   });
 
-  test('a pinned step keeps its profile; another type of task is not touched', () => {
-    expect(many({ pinned: true }).every(({ profile }) => profile.name === 'y')).toBe(true);
+  test('another type of task is not touched', () => {
     const other = many({ taskType: 'verify', wanted: 'plain' });
     expect(other.every(({ profile }) => profile.name === 'plain')).toBe(true);
   });

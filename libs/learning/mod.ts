@@ -9,5 +9,5 @@ export {
   type PolicyVersion,
   versionOf,
 } from './policy.ts';
-export { type Routed, routeOrder, type RouteInput } from './route.ts';
+export { pinnedTo, type Routed, routeOrder, type RouteInput } from './route.ts';
 export { percentile, scoreOf } from './score.ts';

@@ -5,8 +5,6 @@ export type RouteInput = {
   taskType: string;
   /** The profile that the plan names. */
   wanted: string;
-  /** True: the plan's profile it is, whatever was learned. */
-  pinned: boolean;
   /** The policy in force; null: none. */
   policy: PolicyDocument | null;
   /** As configured, by name. */
@@ -23,7 +21,6 @@ export type Routed = { profile: Profile; routing: Routing };
  */
 export function routeOrder(input: RouteInput): Routed {
   const { orderId, taskType, wanted, policy } = input;
-  if (input.pinned) return routed(input, wanted, 'the plan pins it', false);
   const route = own(policy?.routes, taskType);
   const usual = route?.profile ?? wanted;
   const others = candidates(input).filter((name) => name !== usual);
@@ -36,6 +33,11 @@ export function routeOrder(input: RouteInput): Routed {
   const reason =
     route === undefined ? 'the plan names it' : `policy ${policy?.version}: ${route.reason}`;
   return routed(input, usual, reason, false);
+}
+
+/** What is told of an order whose plan lets no policy choose. */
+export function pinnedTo(profile: string): Routing {
+  return { profile, reason: 'the plan pins it', policy_version: null, explored: false };
 }
 
 /** Profiles for this type of task: configured for it, measured at it, and the plan's own. */
