@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { chatCommand } from './commands/chat.ts';
+import { deadLettersCommand } from './commands/dead-letters.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { eventsCommand } from './commands/events.ts';
@@ -28,6 +29,7 @@ const COMMANDS: readonly AddCommand[] = [
   ordersCommand,
   eventsCommand,
   viewsCommand,
+  deadLettersCommand,
   streamsCommand,
   serveCommand,
   doctorCommand,

@@ -72,8 +72,8 @@ function parseJson(data: Uint8Array): unknown {
   }
 }
 
-function reject(broker: Broker, message: JsMsg, error: AppError): Promise<void> {
-  return setAside(broker, {
+async function reject(broker: Broker, message: JsMsg, error: AppError): Promise<void> {
+  await setAside(broker, {
     channel: 'intake',
     code: error.code,
     reason: error.message,

@@ -1,8 +1,11 @@
 import { API, AppError } from '#libs/contracts';
 import { liveEvents, openEventLog } from '#libs/eventlog';
-import type { Reader } from '#libs/projections';
+import type { Projection, Reader } from '#libs/projections';
 import { healthHandler, type RoleContext, type RunningRole, stateLayout } from '#libs/runtime';
 import { defineService, reply } from '#libs/service';
+import type { Logger } from 'pino';
+import { createDeadLetters } from './dead.ts';
+import { startExhausted } from './exhausted.ts';
 import { startIntake } from './intake.ts';
 import { recordMany, recordOne } from './record.ts';
 import { followLedger } from './views/follow.ts';
@@ -25,23 +28,14 @@ const POISON_LISTED = 100;
 /** The record of facts and the views on it: appends from outside, searches, snapshots, live events. */
 export async function start(context: RoleContext): Promise<RunningRole> {
   const { broker, config, logger } = context;
-  const views = await openLedgerViews({
-    ...followLedger(broker),
-    folder: stateLayout(config.stateDir).views,
-    logger,
-  });
+  const folder = stateLayout(config.stateDir).views;
+  const views = await openLedgerViews({ ...followLedger(broker), folder, logger });
   // Ids that callers chose are looked up in the views, for ever; the broker forgets them.
-  const log = openEventLog({ broker, garrisonId: config.garrisonId, index: eventIndex(views) });
+  const index = eventIndex(views);
+  const log = openEventLog({ broker, garrisonId: config.garrisonId, index });
   const intake = startIntake(broker, log, logger);
-
-  /** Answers from the views, once they reflect `at_least`, and says what they reflect. */
-  const read = async <T>(
-    input: { at_least?: number | undefined },
-    query: (reader: Reader) => T,
-  ): Promise<T & { as_of: number }> => {
-    await reflect(views, input.at_least);
-    return views.read((reader) => ({ ...query(reader), as_of: reader.seq }));
-  };
+  const exhausted = startExhausted(broker, log, logger);
+  const read = createRead(views);
 
   const service = defineService(API.ledger, {
     append: async (input) => {
@@ -87,22 +81,36 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     escalations: (input) => read(input, (reader) => listEscalations(reader, input)),
     views: async () => ({ views: views.status(), poison: views.poison(POISON_LISTED) }),
     rebuildViews: async () => {
-      views
-        .rebuild()
-        .catch((error: unknown) => logger.error({ err: error }, 'rebuild of the views failed'));
+      views.rebuild().catch(logFailure(logger));
       return { started: true, views: views.status() };
     },
     stream: (input, ctx) => liveEvents(broker, config.garrisonId, input, ctx.signal),
+    ...createDeadLetters(log, index),
     health: healthHandler(context, 'ledger'),
   });
   return {
     service,
     close: async () => {
-      await intake.stop();
+      await Promise.all([intake.stop(), exhausted.stop()]);
       log.close();
       await views.close();
     },
   };
+}
+
+/** Answers from the views, once they reflect `at_least`, and says what they reflect. */
+function createRead(views: Projection) {
+  return async <T>(
+    input: { at_least?: number | undefined },
+    query: (reader: Reader) => T,
+  ): Promise<T & { as_of: number }> => {
+    await reflect(views, input.at_least);
+    return views.read((reader) => ({ ...query(reader), as_of: reader.seq }));
+  };
+}
+
+function logFailure(logger: Logger): (error: unknown) => void {
+  return (error) => logger.error({ err: error }, 'rebuild of the views failed');
 }
 
 function notFound(

@@ -172,8 +172,8 @@ describe('an order that succeeds', () => {
 });
 
 describe('an order that fails', () => {
-  const failing = async (order: Partial<OrderFile> | string) => {
-    const { client } = await fixture.startWorker();
+  const failing = async (order: Partial<OrderFile> | string, more = {}) => {
+    const { client } = await fixture.startWorker({}, more);
     const prepared = await fixture.prepare(order);
     const began = Date.now();
     await client.call(API.worker.submitJob, prepared.job);
@@ -214,9 +214,9 @@ describe('an order that fails', () => {
     expect(typesOf(events)).toContain('MODEL_CALL_FAILED');
   });
 
-  test('a provider that refuses for now is told with its reset time', async () => {
+  test('a provider that refuses for longer than an order may wait', async () => {
     model.setMode({ kind: 'rate_limited', retryAfterSeconds: 600 });
-    const { state, job } = await failing({});
+    const { state, job } = await failing({}, { IRONCLAW_QUOTA_WAIT_MS: '5000' });
     expect(state.last_error).toMatchObject({ code: 'MODEL_QUOTA', retryable: true });
     const failed = (await fixture.eventsOf(job)).find(({ type }) => type === 'ORDER_FAILED');
     const resetAt = Date.parse(String(failed?.payload.reset_at));

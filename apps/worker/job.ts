@@ -8,7 +8,7 @@ import {
   parse,
 } from '#libs/contracts';
 import { jobSubject, setAside } from '#libs/eventlog';
-import { failOrder, hasRetriesLeft, type OrderState } from '#libs/orders';
+import { deadLetterJob, failOrder, hasRetriesLeft, type OrderState } from '#libs/orders';
 import type { RoleContext } from '#libs/runtime';
 import { assertWorktree } from '#libs/worktrees';
 import type { AttemptTools } from './attempt.ts';
@@ -126,7 +126,7 @@ async function bury(tools: JobTools, lease: Lease, error: unknown): Promise<void
   const code = isAppError(error) ? error.code : 'INTERNAL';
   logger.error({ err: error, seq, subject }, 'the job is set aside');
   try {
-    await setAside(broker, {
+    const deadSeq = await setAside(broker, {
       channel: 'jobs',
       code,
       reason,
@@ -134,6 +134,11 @@ async function bury(tools: JobTools, lease: Lease, error: unknown): Promise<void
       at: log.defaults.now().toISOString(),
       data,
     });
+    const job = readJob(lease.delivery());
+    if (job !== undefined) {
+      const { attempt } = job;
+      await tools.book.decide(job, (order) => deadLetterJob(order, { attempt, reason, deadSeq }));
+    }
   } catch (failure) {
     logger.warn({ err: failure, seq }, 'the job could not be set aside; it is delivered again');
     return;

@@ -27,50 +27,20 @@ export function createProviderGate(
   context: Pick<RoleContext, 'log' | 'logger' | 'broker'>,
   provider: string,
 ): ProviderGate {
-  const { log, logger, broker } = context;
-  const { garrisonId } = log;
+  const { log, broker } = context;
   const service = `model:${provider}`;
-  const subject = ledgerSubject({ garrison_id: garrisonId });
-  const filter = ledgerFilter({
-    garrison_id: garrisonId,
-    theater_id: null,
-    run_id: null,
-    order_id: null,
-  });
-  const store = createAggregateStore<ServiceState | undefined>(broker, undefined, (state, events) =>
-    events.reduce((now, event) => (isOf(event, service) ? evolveService(now, event) : now), state),
-  );
+  const subject = ledgerSubject({ garrison_id: log.garrisonId });
   const nowMs = () => log.defaults.now().getTime();
+  const record = createRecord(context, service);
   let closedUntil = 0;
-  /** What the ledger is known to say; undefined: not looked yet. */
-  let healthy: boolean | undefined;
-  let telling: Promise<void> = Promise.resolve();
-
-  const tell = (now: boolean, reason: string, resetsAt?: Date): void => {
-    if (healthy === now) return;
-    healthy = now;
-    telling = telling.then(async () => {
-      try {
-        const reset = resetsAt && { resetsAt: resetsAt.toISOString() };
-        await command(log, store, filter, ({ state }) =>
-          serviceEdge(state, { service, garrisonId, healthy: now, reason, ...reset }),
-        );
-      } catch (error) {
-        if (!isAppError(error)) throw error;
-        // The next answer or refusal tells it.
-        healthy = undefined;
-        logger.warn({ err: error, service }, 'the state of the provider was not stored');
-      }
-    });
-  };
 
   const subscription = broker.nc.subscribe(subject, {
     callback: (error, message) => {
       const decoded = error === null ? decodeEvent(message.data, 1, subject) : undefined;
       if (decoded?.ok !== true || !isOf(decoded.event, service)) return;
       const { type, payload } = decoded.event;
-      healthy = type === 'SERVICE_RECOVERED';
-      if (healthy) closedUntil = 0;
+      record.heard(type === 'SERVICE_RECOVERED');
+      if (type === 'SERVICE_RECOVERED') closedUntil = 0;
       else if (payload.resets_at)
         closedUntil = Math.max(closedUntil, Date.parse(payload.resets_at));
     },
@@ -94,17 +64,58 @@ export function createProviderGate(
     refused: (error) => {
       const until = new Date(nowMs() + Math.max(error.retryAfterMs ?? WAIT_MS, WAIT_MS_MIN));
       closedUntil = Math.max(closedUntil, until.getTime());
-      tell(false, error.message, until);
+      record.tell(false, error.message, until);
       return until;
     },
     answered: () => {
       closedUntil = 0;
-      tell(true, 'it answers again');
+      record.tell(true, 'it answers again');
     },
     close: async () => {
       if (!broker.nc.isClosed()) subscription.unsubscribe();
-      await telling;
+      await record.told();
     },
+  };
+}
+
+/** Tells the edges of the service's health, one after the other, in the background. */
+function createRecord(
+  { log, logger, broker }: Pick<RoleContext, 'log' | 'logger' | 'broker'>,
+  service: string,
+) {
+  const { garrisonId } = log;
+  const absent = { theater_id: null, run_id: null, order_id: null };
+  const filter = ledgerFilter({ garrison_id: garrisonId, ...absent });
+  const store = createAggregateStore<ServiceState | undefined>(broker, undefined, (state, events) =>
+    events.reduce((now, event) => (isOf(event, service) ? evolveService(now, event) : now), state),
+  );
+  /** What the ledger is known to say; undefined: not looked yet. */
+  let known: boolean | undefined;
+  let telling: Promise<void> = Promise.resolve();
+
+  const write = async (healthy: boolean, reason: string, resetsAt?: Date): Promise<void> => {
+    try {
+      const reset = resetsAt && { resetsAt: resetsAt.toISOString() };
+      await command(log, store, filter, ({ state }) =>
+        serviceEdge(state, { service, garrisonId, healthy, reason, ...reset }),
+      );
+    } catch (error) {
+      if (!isAppError(error)) throw error;
+      // The next answer or refusal tells it.
+      known = undefined;
+      logger.warn({ err: error, service }, 'the state of the provider was not stored');
+    }
+  };
+  return {
+    heard: (healthy: boolean) => {
+      known = healthy;
+    },
+    tell: (healthy: boolean, reason: string, resetsAt?: Date) => {
+      if (known === healthy) return;
+      known = healthy;
+      telling = telling.then(() => write(healthy, reason, resetsAt));
+    },
+    told: () => telling,
   };
 }
 

@@ -12,6 +12,12 @@ export type ToolLog = {
   end: () => Promise<void>;
 };
 
+function entryOf({ index, command, line, exit, bytes_in, bytes_out, ...rest }: ToolReport) {
+  const { duration_ms, denied } = rest;
+  const sizes = { bytes_in, bytes_out, duration_ms };
+  return { index, command, line, exit, ...sizes, ...(denied !== undefined && { denied }) };
+}
+
 /** Calls are told together, this long after the first of them. */
 const FLUSH_MS = 250;
 
@@ -33,7 +39,8 @@ export function createToolLog(
     if (batch.length > 0) sending = sending.then(() => emit(batch));
   };
   return {
-    add: ({ kind: _, ...entry }) => {
+    add: (report) => {
+      const entry = entryOf(report);
       entries.push(entry);
       const { line, ...facts } = entry;
       const args_sha256 = createHash('sha256').update(line).digest('hex');

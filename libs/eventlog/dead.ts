@@ -17,19 +17,21 @@ export type DeadLetter = {
 const PAYLOAD_BYTES_MAX = 256 * 1024;
 
 /**
- * Writes to the DEAD stream; the same source message again writes nothing new.
+ * Writes to the DEAD stream and answers the sequence there; the same source message again writes
+ * nothing new.
  * @throws {DEPENDENCY_UNAVAILABLE} not stored: the source must not be given up
  */
 export async function setAside(
   broker: Broker,
   letter: Omit<DeadLetter, 'payload'> & { data: Uint8Array },
-): Promise<void> {
+): Promise<number> {
   const { data, ...rest } = letter;
   const payload = new TextDecoder().decode(data.subarray(0, PAYLOAD_BYTES_MAX));
   const body: DeadLetter = { ...rest, payload };
-  await guarded('dead letter', () =>
+  const { seq } = await guarded('dead letter', () =>
     broker.js.publish(deadSubject(letter.channel), JSON.stringify(body), {
       msgID: `${letter.channel}:${letter.source.stream}:${letter.source.seq}`,
     }),
   );
+  return seq;
 }

@@ -9,6 +9,7 @@ export {
 } from './aggregate.ts';
 export type { Anomaly, AnomalyKind, AnomalyMark } from './anomaly.ts';
 export { addCost, type Cost, NO_COST } from './cost.ts';
+export { deadLetterJob } from './dead-letter.ts';
 export { transitionsMarkdown, transitionsMermaid } from './diagram.ts';
 export { type Decision, type EventDraft, type Result, toEvent } from './draft.ts';
 export {

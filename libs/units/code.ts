@@ -15,7 +15,7 @@ export async function prepareUnitCode(folder: string): Promise<string> {
   const names = (await readdir(SOURCE)).filter((name) => /^[\w-]+\.ts$/.test(name)).sort();
   const files = await Promise.all(
     names.map(async (name) => {
-      const text = stripTypeScriptTypes(await readFile(join(SOURCE, name), 'utf8'));
+      const text = stripTypes(await readFile(join(SOURCE, name), 'utf8'));
       const code = text.replaceAll(/(from|import) '(\.\/[\w-]+)\.ts'/g, "$1 '$2.mjs'");
       return { name: name.replace(/\.ts$/, '.mjs'), code };
     }),
@@ -34,6 +34,17 @@ export async function prepareUnitCode(folder: string): Promise<string> {
     if (!(await exists(target))) throw error;
   }
   return target;
+}
+
+/** Node calls this function experimental, and says so on stderr, which is no news to a user. */
+function stripTypes(source: string): string {
+  const emitWarning = process.emitWarning.bind(process);
+  process.emitWarning = () => undefined;
+  try {
+    return stripTypeScriptTypes(source);
+  } finally {
+    process.emitWarning = emitWarning;
+  }
 }
 
 async function exists(folder: string): Promise<boolean> {

@@ -122,7 +122,9 @@ export function createFixture(broker: Broker, connect: () => Promise<Broker>, mo
     /** The order, once it has ended; null before. */
     endOf: async (job: JobMessage): Promise<OrderState | null> => {
       const state = await stateOf(job);
-      return state !== undefined && ['COMPLETED', 'FAILED'].includes(state.status) ? state : null;
+      return state !== undefined && ['COMPLETED', 'FAILED', 'CANCELLED'].includes(state.status)
+        ? state
+        : null;
     },
 
     publish: (job: JobMessage, msgID?: string) =>
