@@ -29,6 +29,8 @@ import type { RunPlace, Runs } from './runs.ts';
 /** A plan that was refused is asked for once more, under this key. */
 const AGAIN = '-again';
 const REASONS_CHARS_MAX = 2_000;
+/** Of an order's id, in keys of steps that follow from it. */
+const ID_CHARS = 12;
 
 /** The caps that settings set to the plan of a run. */
 export function capsOf(behaviour: Behaviour): PlanCaps {
@@ -254,7 +256,8 @@ export function createPlanning(context: RoleContext, runs: Runs, playbooks: Play
     const text =
       `Step ${order.step} cannot go on: ${order.objective}\n\nReason: ${reason}\n\n` +
       'Plan only what removes this; the step is tried again afterwards.\n';
-    const key = `mend${run.replans.length + 1}`;
+    // Of the order alone: several may be blocked at once.
+    const key = `mend-${order.order_id.slice(0, ID_CHARS)}-${order.attempt}`;
     return [await planStep(run, planner, { key, name: `${key}/${BLOCKED_FILE}`, text, files: [] })];
   };
 
