@@ -59,6 +59,12 @@ export function ordersCommand(
     .description('One order: its status, attempts, worktree, commit and artifacts.')
     .action((id: string, options: ConnectionOptions) => run(() => showOrder(io, id, options)));
   withConnection(show);
+  const cancel = command
+    .command('cancel <order-id>')
+    .description('Ends one order; its unit is stopped, and its run fails.')
+    .option('--reason <text>', 'why')
+    .action((id: string, options: CancelOptions) => run(() => cancelOrder(io, id, options)));
+  withConnection(cancel);
   withExamples(command, ['orders', 'orders --run 01KAH3… --status FAILED', 'orders show ord_01…']);
 }
 
@@ -89,6 +95,16 @@ async function listOrders(io: Io, options: ListOptions): Promise<ExitCode> {
   const heads = ['order', 'status', 'attempt', 'step', 'integration', 'updated', 'objective'];
   io.out(table(heads, rows, { colours: io.colours.out, none: 'no orders' }));
   if (answer.next_cursor !== null) io.err(`more: --cursor ${answer.next_cursor}`);
+  return EXIT.ok;
+}
+
+type CancelOptions = ConnectionOptions & { reason?: string };
+
+async function cancelOrder(io: Io, order_id: string, options: CancelOptions): Promise<ExitCode> {
+  const { reason } = options;
+  const input = { order_id, ...(reason !== undefined && { reason }) };
+  const answer = await connectTo(io, options).call(API.co.cancelOrder, input);
+  io.out(options.json ? JSON.stringify(answer) : `${order_id} is cancelled`);
   return EXIT.ok;
 }
 

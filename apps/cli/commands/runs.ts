@@ -4,6 +4,7 @@ import { EXIT, type ExitCode } from '../failure.ts';
 import { ago, facts, span, table } from '../format.ts';
 import type { Io } from '../io.ts';
 import { type ConnectionOptions, connectTo, withConnection, withExamples } from '../options.ts';
+import { addRunControl } from './run-control.ts';
 
 type ListOptions = ConnectionOptions & {
   theater?: string;
@@ -33,7 +34,7 @@ export function runsCommand(
 ) {
   const command = program
     .command('runs')
-    .summary('list runs, or show one')
+    .summary('list, show and steer runs')
     .description('Runs and their replies.');
   const list = command
     .command('list', { isDefault: true })
@@ -49,7 +50,15 @@ export function runsCommand(
     .description('One run: its status, orders, artifacts and reply.')
     .action((runId: string, options: ConnectionOptions) => run(() => showRun(io, runId, options)));
   withConnection(show);
-  withExamples(command, ['runs', 'runs --status OPEN --json', 'runs show 01KAH3…']);
+  addRunControl(command, run, io);
+  withExamples(command, [
+    'runs',
+    'runs --status OPEN --json',
+    'runs show 01KAH3…',
+    'runs cancel 01KAH3… --reason "not needed"',
+    'runs pause --theater demo',
+    'runs feedback 01KAH3… corrected --correction "It is 42."',
+  ]);
 }
 
 async function listRuns(io: Io, options: ListOptions): Promise<ExitCode> {

@@ -1,4 +1,5 @@
 import { modelFromEnv } from '#libs/models';
+import { openSettings } from '#libs/runtime';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type Env, settingsOf, VERSION } from '../env.ts';
 import { EXIT, type ExitCode, Failure } from '../failure.ts';
@@ -48,6 +49,8 @@ export function upCommand(program: Command, run: (work: () => Promise<ExitCode>)
 
 async function up(io: Io, options: UpOptions): Promise<ExitCode> {
   const { env, config } = settingsOf(io.env, options);
+  // Refuses at once what a role would refuse as it starts.
+  openSettings(env);
   const model = modelFromEnv(env);
   const signals = listenForSignals();
   const notice = (line: string): void => io.err(paint(io.colours.err, 'dim', line));
