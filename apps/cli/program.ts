@@ -1,10 +1,13 @@
 import { Command, CommanderError } from 'commander';
 import { chatCommand } from './commands/chat.ts';
+import { configCommand } from './commands/config.ts';
 import { deadLettersCommand } from './commands/dead-letters.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { escalationsCommand } from './commands/escalations.ts';
 import { eventsCommand } from './commands/events.ts';
 import { ordersCommand } from './commands/orders.ts';
+import { policyCommand } from './commands/policy.ts';
 import { runsCommand } from './commands/runs.ts';
 import { serveCommand } from './commands/serve.ts';
 import { streamsCommand } from './commands/streams.ts';
@@ -27,9 +30,12 @@ const COMMANDS: readonly AddCommand[] = [
   chatCommand,
   runsCommand,
   ordersCommand,
+  escalationsCommand,
   eventsCommand,
   viewsCommand,
+  policyCommand,
   deadLettersCommand,
+  configCommand,
   streamsCommand,
   serveCommand,
   doctorCommand,

@@ -6,7 +6,7 @@ import { createPolicies, type RoleContext } from '#libs/runtime';
 export type Routing = {
   /** The policy in force in a theater; null: there is none. */
   policyOf(theaterId: string): Promise<PolicyDocument | null>;
-  /** Gives each step that is not pinned the profile that a policy prefers, and says why. */
+  /** Gives each step the settings of its profile: the policy's, unless its plan pins one. */
   apply(policy: PolicyDocument | null, run: RunState, steps: readonly PlannedStep[]): PlannedStep[];
 };
 
@@ -18,11 +18,11 @@ export function createRouting({ broker, config }: RoleContext): Routing {
     policyOf: (theaterId) => policies.inForce(theaterId),
     apply: (policy, run, steps) =>
       steps.map((step) => {
-        if (step.routing !== undefined) return step;
         const { profile, routing } = routeOrder({
           orderId: orderIdFor(run.run_id, step.key, run.garrison_id),
           taskType: step.type,
           wanted: step.profile.name,
+          pinned: step.routing !== undefined,
           policy,
           profiles,
           exploration,

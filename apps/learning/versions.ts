@@ -30,11 +30,12 @@ export function createPolicyVersions({ broker, config, log }: RoleContext) {
   ): Promise<boolean> => {
     const draft = draftOf(config.garrisonId, theaterId, known, payload);
     const subject = policies.subjectOf(theaterId);
-    const { drafts } = await command(log, policies.store, subject, ({ state }) => ({
+    const { appended } = await command(log, policies.store, subject, ({ state }) => ({
       ok: true,
       events: state.seq === known.seq ? [draft] : [],
     }));
-    return drafts.length > 0;
+    // The same event by another instance that had the same thought: it was faster.
+    return appended.some(({ duplicate }) => !duplicate);
   };
 
   /** Tries a change until it is there, or nothing is to be changed any more. */

@@ -207,6 +207,7 @@ describe('routing', () => {
       orderId,
       taskType: 'draft',
       wanted: 'y',
+      pinned: false,
       policy,
       profiles,
       exploration: 0.1,
@@ -229,7 +230,11 @@ describe('routing', () => {
     expect(route('order_1')).toEqual(route('order_1'));
   });
 
-  test('another type of task is not touched', () => {
+  test('a pinned step keeps its profile; another type of task is not touched', () => {
+    for (const { profile, routing } of many({ pinned: true })) {
+      expect(profile).toEqual({ name: 'y', model: 'my' });
+      expect(routing).toMatchObject({ policy_version: null, explored: false });
+    }
     const other = many({ taskType: 'verify', wanted: 'plain' });
     expect(other.every(({ profile }) => profile.name === 'plain')).toBe(true);
   });

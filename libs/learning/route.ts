@@ -5,6 +5,8 @@ export type RouteInput = {
   taskType: string;
   /** The profile that the plan names. */
   wanted: string;
+  /** True: the plan's profile it is, whatever was learned. */
+  pinned: boolean;
   /** The policy in force; null: none. */
   policy: PolicyDocument | null;
   /** As configured, by name. */
@@ -21,6 +23,7 @@ export type Routed = { profile: Profile; routing: Routing };
  */
 export function routeOrder(input: RouteInput): Routed {
   const { orderId, taskType, wanted, policy } = input;
+  if (input.pinned) return { profile: profileOf(input, wanted), routing: pinnedTo(wanted) };
   const route = own(policy?.routes, taskType);
   const usual = route?.profile ?? wanted;
   const others = candidates(input).filter((name) => name !== usual);

@@ -73,6 +73,13 @@ export const ROUTES: Readonly<Record<string, string>> = {
   'ledger.escalations': 'GET /escalations',
   'integration.integrate': 'POST /integrate',
   'integration.health': 'GET /health',
+  'learning.tick': 'POST /learn/tick',
+  'learning.policy': 'GET /policy/{theater_id}',
+  'learning.history': 'GET /policy/{theater_id}/history',
+  'learning.diff': 'GET /policy/{theater_id}/diff',
+  'learning.pin': 'POST /policy/{theater_id}/pin',
+  'learning.rollback': 'POST /policy/{theater_id}/rollback',
+  'learning.health': 'GET /health',
 };
 
 const TIMEOUT_MS = 20_000;
