@@ -100,7 +100,8 @@ export async function openBroker(
     });
   } catch (error) {
     if (isAppError(error, 'DEPENDENCY_UNAVAILABLE')) {
-      throw unreachable(`The broker at ${url}`, error.message, error);
+      const { message: reason } = (error.cause ?? error) as Error;
+      throw unreachable(`The broker at ${url}`, reason, error);
     }
     throw error;
   }
