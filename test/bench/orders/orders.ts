@@ -2,8 +2,8 @@ import { openLab } from '../lab.ts';
 import type { BenchOptions } from '../options.ts';
 import { pairRow, type Row, type RowText } from '../report.ts';
 import { inPairs } from '../stats.ts';
-import { brokerLimit, type Round } from './limit.ts';
-import { type Mode, openLifecycles } from './lifecycles.ts';
+import { openLimit, type Round } from './limit.ts';
+import { openLifecycles } from './lifecycles.ts';
 import { openRuns } from './runs.ts';
 
 /** Orders (or runs) of one round. */
@@ -22,8 +22,8 @@ export async function benchOrders(
   const rows: Row[] = [];
   {
     await using lab = openLab(options.sync);
-    const { broker, run } = await openLifecycles(lab, (mode) => size[mode]);
-    const limit = brokerLimit(broker);
+    const limit = await openLimit(lab);
+    const run = await openLifecycles(lab, (mode) => size[mode]);
     for (const mode of ['off', 'on'] as const) {
       say(`worktrees ${mode} …`);
       const text = {
@@ -31,14 +31,15 @@ export async function benchOrders(
         what: `order lifecycles, worktrees ${mode}`,
         unit: 'orders/s',
       };
-      rows.push(await against(limit, () => run(mode satisfies Mode), size[mode], pairs, text));
+      rows.push(await against(limit, () => run(mode), size[mode], pairs, text));
     }
   }
   await using lab = openLab(options.sync);
-  const { broker, run } = await openRuns(lab, size.runs);
+  const limit = await openLimit(lab);
+  const run = await openRuns(lab, size.runs);
   say('whole runs …');
   const text = { id: 'runs', what: 'runs of one order, all roles', unit: 'runs/s' };
-  rows.push(await against(brokerLimit(broker), run, size.runs, pairs, text));
+  rows.push(await against(limit, run, size.runs, pairs, text));
   return rows;
 }
 
