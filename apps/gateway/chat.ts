@@ -1,5 +1,5 @@
 import { putObject } from '#libs/broker';
-import { API, AppError, type InputOf, type InputRef, LIMITS } from '#libs/contracts';
+import { API, AppError, type InputOf, type InputRef, isAppError, LIMITS } from '#libs/contracts';
 import { ledgerSubject } from '#libs/eventlog';
 import type { RoleContext } from '#libs/runtime';
 import type { Ctx } from '#libs/service';
@@ -29,15 +29,13 @@ export async function chat(context: RoleContext, input: ChatInput, ctx: Ctx) {
     ...(input.variables !== undefined && { variables: input.variables }),
     ...(requestId !== undefined && { request_id: requestId }),
   });
-  const { run_id, theater_id } = run;
-  if (input.mode === 'sync') {
-    const done = await waitForEnd(context, { run_id, theater_id }, input.wait_ms, ctx.signal);
-    if (done !== undefined) {
-      const { status, reply, summary, artifacts } = done;
-      return { run_id, status, reply: reply ?? summary, artifacts };
-    }
-  }
-  return { run_id, status: 'OPEN' as const };
+  const { run_id } = run;
+  // Async looks once as well: who was told of a run can read it, and a resent request finds its end.
+  const waitMs = input.mode === 'sync' ? input.wait_ms : 0;
+  const done = await waitForEnd(context, run, waitMs, ctx.signal);
+  if (done === undefined) return { run_id, status: 'OPEN' as const };
+  const { status, reply, summary, artifacts } = done;
+  return { run_id, status, reply: reply ?? summary, artifacts };
 }
 
 /** The first line, short: enough to recognise a run in a list. */
@@ -86,10 +84,13 @@ async function storeInputs(context: RoleContext, input: ChatInput): Promise<Inpu
   return refs;
 }
 
+/** Where a run is, and the sequence from which on the views know it. */
+type CreatedRun = { run_id: string; theater_id: string; seq: number };
+
 /** The run once it has ended; undefined if that takes longer than `waitMs`. */
 async function waitForEnd(
   context: RoleContext,
-  run: { run_id: string; theater_id: string },
+  { seq, ...run }: CreatedRun,
   waitMs: number,
   signal: AbortSignal,
 ) {
@@ -106,8 +107,8 @@ async function waitForEnd(
       const hinted = new Promise<void>((resolve) => {
         wake = resolve;
       });
-      const state = await readRun(context, run.run_id);
-      if (state.status !== 'OPEN') return state;
+      const state = await readKnown(context, run.run_id, seq);
+      if (state !== undefined && state.status !== 'OPEN') return state;
       const left = deadline - performance.now();
       if (left <= 0 || signal.aborted) return undefined;
       await withTimeout(hinted, Math.min(POLL_MS, left));
@@ -115,6 +116,16 @@ async function waitForEnd(
   } finally {
     signal.removeEventListener('abort', stop);
     subscription.unsubscribe();
+  }
+}
+
+/** The run as the views have it; undefined while they are behind: the run goes on all the same. */
+async function readKnown(context: RoleContext, runId: string, seq: number) {
+  try {
+    return await readRun(context, runId, seq);
+  } catch (error) {
+    if (isAppError(error, 'VIEW_BEHIND')) return undefined;
+    throw error;
   }
 }
 
