@@ -6,7 +6,13 @@ import { expect } from 'vitest';
 export type Way = 'http' | 'nats';
 export const WAYS: readonly Way[] = ['http', 'nats'];
 
-type ErrorBody = { code: string; message: string; field?: string; details?: Data };
+type ErrorBody = {
+  code: string;
+  message: string;
+  field?: string;
+  retry_after_ms?: number;
+  details?: Data;
+};
 // biome-ignore lint/suspicious/noExplicitAny: answers are judged key by key
 export type Data = Record<string, any>;
 
