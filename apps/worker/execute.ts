@@ -12,6 +12,7 @@ import {
   textInputs,
   type UnitRequest,
 } from './prompt.ts';
+import { requireAllowed } from './tool-policy.ts';
 
 /** All that a unit can do. Each rejects once the order's time is over or the order is taken away. */
 export type UnitPorts = {
@@ -44,12 +45,17 @@ export type UnitResult = {
  */
 export async function executeOrder(input: UnitInput, ports: UnitPorts): Promise<UnitResult> {
   const { order, model } = input;
+  const outputs = outputsOf(order);
+  // Before the model is asked: an answer that may not be written is not worth its price.
+  requireAllowed(
+    order,
+    outputs.map(({ path }) => path),
+  );
   const notes: string[] = [];
   const files = [...textInputs(order), ...(await readFiles(filesWanted(order), ports, notes))];
   ports.stage('calling_model');
   const answer = await ports.callModel(buildRequest(order, files, model));
   ports.stage('writing_artifacts');
-  const outputs = outputsOf(order);
   const texts = splitSections(answer.text, modelOutputs(order));
   const written = outputs.map(({ path, type }) => toFile(path, type, texts.get(path) ?? ''));
   await ports.writeFiles(written);
