@@ -29,7 +29,8 @@ const PATH_VARIABLES = ['run_id'] as const;
 /**
  * Reads every `*.json` of the folders; a name may occur once.
  *
- * @throws {INVALID_REQUEST} a file is not a playbook; `field` is `<file>: <field>`
+ * @throws {INVALID_REQUEST} a file is not a playbook; `field` is `<file>: <field>` · a folder
+ *   cannot be read; `field` is IRONCLAW_PLAYBOOKS
  */
 export async function loadPlaybooks(
   dirs: readonly string[] = [BUILT_IN_PLAYBOOKS],
@@ -37,7 +38,7 @@ export async function loadPlaybooks(
   const books = new Map<string, Playbook>();
   const origins = new Map<string, string>();
   for (const dir of dirs) {
-    const names = (await readdir(dir)).filter((name) => name.endsWith('.json')).sort();
+    const names = (await filesOf(dir)).filter((name) => name.endsWith('.json')).sort();
     for (const name of names) {
       const file = path.join(dir, name);
       const book = await loadPlaybook(file);
@@ -51,6 +52,14 @@ export async function loadPlaybooks(
     }
   }
   return books;
+}
+
+async function filesOf(dir: string): Promise<string[]> {
+  try {
+    return await readdir(dir);
+  } catch (error) {
+    throw invalid('IRONCLAW_PLAYBOOKS', `${dir} cannot be read: ${(error as Error).message}`);
+  }
 }
 
 async function loadPlaybook(file: string): Promise<Playbook> {

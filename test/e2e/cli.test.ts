@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { waitFor } from '#libs/testing';
@@ -116,7 +116,10 @@ describe('up', { timeout: 120 * SECONDS }, () => {
 
   test('gives up on a process that only crashes, names its log, and leaves nothing', async () => {
     await using bench = await cliBench();
-    const up = bench.start(['up', '--sync', '2m'], { IRONCLAW_PLAYBOOKS: join(bench.dir, 'none') });
+    mkdirSync(bench.state);
+    // Where the views want a folder.
+    writeFileSync(join(bench.state, 'views'), '');
+    const up = bench.start(['up', '--sync', '2m']);
     await waitFor(() => up.stderr().includes('streams are as declared'), {
       timeoutMs: 20 * SECONDS,
     });
@@ -144,6 +147,9 @@ describe('up', { timeout: 120 * SECONDS }, () => {
     expect(up).toMatchObject({ code: 1 });
     expect(up.stderr).toContain('needs tokens');
     expect(up.stderr).not.toContain('starting it again');
+    const book = await bench.run(['up'], { IRONCLAW_PLAYBOOKS: join(bench.dir, 'none') });
+    expect(book).toMatchObject({ code: 2 });
+    expect(book.stderr).toContain('IRONCLAW_PLAYBOOKS');
   });
 });
 

@@ -58,6 +58,9 @@ async function serve(io: Io, names: readonly string[], options: ServeOptions): P
       process.kill(process.pid, 'SIGTERM');
     });
   }
+  const given = io.env.IRONCLAW_LOG_LEVEL ?? '';
+  const level = LEVELS.includes(given) ? (given as Level | 'silent') : 'info';
+  const logger = createLogger({ name: 'ironclaw', level, env: io.env });
   try {
     const roles = rolesOf(names);
     const { env, config } = settingsOf(io.env, {
@@ -66,15 +69,12 @@ async function serve(io: Io, names: readonly string[], options: ServeOptions): P
     });
     const { natsUrl, natsToken } = brokerOf(io, options.state);
     const { startHost } = await import('../host.ts');
-    const level = LEVELS.includes(io.env.IRONCLAW_LOG_LEVEL ?? '')
-      ? (io.env.IRONCLAW_LOG_LEVEL as Level | 'silent')
-      : 'info';
     const host = await startHost({
       roles,
       natsUrl,
       config,
       env: withSettings(env, { NATS_TOKEN: env.NATS_TOKEN ?? natsToken }),
-      logger: createLogger({ name: 'ironclaw', level, env: io.env }),
+      logger,
       version: VERSION,
       http: options.http,
     });
@@ -86,10 +86,11 @@ async function serve(io: Io, names: readonly string[], options: ServeOptions): P
     await host.close();
     return EXIT.ok;
   } catch (error) {
-    if (supervised) tellFailure(error);
-    throw error;
-  } finally {
-    if (process.connected) process.disconnect();
+    if (!supervised) throw error;
+    // The supervisor shows what it is told; a defect of ours is shown from the log.
+    const told = await tellFailure(error);
+    logger[told ? 'info' : 'error']({ err: error }, 'cannot start');
+    return EXIT.failed;
   }
 }
 
