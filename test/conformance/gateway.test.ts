@@ -123,6 +123,9 @@ describe.each(WAYS)('gateway over %s', (way) => {
     expect((await units.runEnd(system, data.run_id)).status).toBe('COMPLETE');
   });
 
+  // Refused chats count against the limit of chats, which only HTTP has.
+  const someIds = BAD_IDS.filter((_id, index) => way === 'nats' || index % 5 === 0);
+
   /** The code of a 4xx, and no run. */
   const expectRefused = async (
     answer: () => Promise<Answer>,
@@ -158,7 +161,7 @@ describe.each(WAYS)('gateway over %s', (way) => {
     ['33 inputs', { inputs: Array.from({ length: 33 }, (_, n) => ({ name: `f${n}`, text: 'x' })) }],
     ['a request_id of 300', { request_id: 'x'.repeat(300) }],
     ['variables that are no text', { variables: { audience: 1 } }],
-    ...BAD_IDS.map(([name, theater_hint]): [string, Data] => [
+    ...someIds.map(([name, theater_hint]): [string, Data] => [
       `a theater: ${name}`,
       { theater_hint },
     ]),
