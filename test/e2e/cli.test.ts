@@ -58,6 +58,11 @@ describe('up', { timeout: 120 * SECONDS }, () => {
     expect(doctor).toMatchObject({ code: 0 });
     expect(doctor.stdout).toContain('all 6 roles');
 
+    const refused = await bench.run(['chat', 'x', '--playbook', 'none', '--json']);
+    expect(refused.code).toBe(1);
+    expect(json(refused.stderr)).toMatchObject({ ok: false, error: { code: 'UNKNOWN_PLAYBOOK' } });
+    expect(await bench.run(['orders', 'show', 'nobody'])).toMatchObject({ code: 1 });
+
     const second = await bench.run(['up']);
     expect(second.code).toBe(1);
     expect(second.stderr).toContain(`pid ${first.child.pid}`);
@@ -201,6 +206,20 @@ describe('demo', { timeout: 120 * SECONDS }, () => {
     expect(stdout).toContain(artifact);
     expect(stdout).toMatch(/Verified +by git: [0-9a-f]{40}/);
     expect(code).toBe(0);
+  });
+});
+
+describe('demo', { timeout: 60 * SECONDS }, () => {
+  test('Ctrl-C in the middle leaves no process', async () => {
+    await using bench = await cliBench();
+    const demo = bench.start(['demo']);
+    await demo.says('MODEL_CALL_STARTED');
+    const pids = descendants(demo.child.pid ?? 0);
+    demo.child.kill('SIGINT');
+    const { code, stderr } = await demo.ended;
+    expect(code).toBe(1);
+    expect(stderr).toContain(`its state is in ${bench.state}`);
+    expect(pids.filter(isRunning)).toEqual([]);
   });
 });
 

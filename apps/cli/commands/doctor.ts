@@ -26,6 +26,7 @@ import {
   runningOn,
   withConnection,
   withExamples,
+  type Run,
 } from '../options.ts';
 import { openBroker } from './streams.ts';
 
@@ -35,11 +36,7 @@ const ROLES = [API.gateway, API.ledger, API.co, API.vault, API.integration, API.
 const HEALTH_MS = 5_000;
 const COLOURS = { ok: 'green', warn: 'yellow', fail: 'red' } as const;
 
-export function doctorCommand(
-  program: Command,
-  run: (work: () => Promise<ExitCode>) => void,
-  io: Io,
-) {
+export function doctorCommand(program: Command, run: Run, io: Io): void {
   const command = program
     .command('doctor')
     .summary('find what is wrong with this machine, and how to mend it')

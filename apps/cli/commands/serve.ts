@@ -5,7 +5,7 @@ import type { Level } from 'pino';
 import { settingsOf, VERSION, withSettings } from '../env.ts';
 import { EXIT, type ExitCode, unreachable, usage } from '../failure.ts';
 import type { Io } from '../io.ts';
-import { runningOn, withExamples, withState } from '../options.ts';
+import { runningOn, withExamples, withState, type Run } from '../options.ts';
 import { aborted, listenForSignals } from '../signals.ts';
 import { isSupervised, tellFailure, tellReady } from '../supervisor/messages.ts';
 
@@ -21,11 +21,7 @@ type ServeOptions = {
 const ORPHAN_GRACE_MS = 3_000;
 const LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 
-export function serveCommand(
-  program: Command,
-  run: (work: () => Promise<ExitCode>) => void,
-  io: Io,
-) {
+export function serveCommand(program: Command, run: Run, io: Io): void {
   const command = program
     .command('serve')
     .summary('run some roles in this process')
