@@ -12,6 +12,8 @@ export const MESSAGE_FILE = 'message.md';
 const OBJECTIVE_CHARS = 120;
 /** A terminal event may be missed while the connection is away: then looking helps. */
 const POLL_MS = 1_000;
+/** After a hint the view needs a moment to have the event as well. */
+const AFTER_HINT_MS = 5;
 
 /**
  * POST /chat: stores the text, creates a run that goes all the way by itself, and, in sync mode,
@@ -102,6 +104,7 @@ async function waitForEnd(
   const subscription = broker.nc.subscribe(subject, { callback: () => wake() });
   const stop = (): void => wake();
   signal.addEventListener('abort', stop);
+  let pauseMs = POLL_MS;
   try {
     for (;;) {
       const hinted = new Promise<void>((resolve) => {
@@ -111,7 +114,8 @@ async function waitForEnd(
       if (state !== undefined && state.status !== 'OPEN') return state;
       const left = deadline - performance.now();
       if (left <= 0 || signal.aborted) return undefined;
-      await withTimeout(hinted, Math.min(POLL_MS, left));
+      const woken = await withTimeout(hinted, Math.min(pauseMs, left));
+      pauseMs = woken ? AFTER_HINT_MS : Math.min(POLL_MS, 2 * pauseMs);
     }
   } finally {
     signal.removeEventListener('abort', stop);
@@ -129,11 +133,13 @@ async function readKnown(context: RoleContext, runId: string, seq: number) {
   }
 }
 
-async function withTimeout(promise: Promise<void>, ms: number): Promise<void> {
+/** True if the promise was first. */
+async function withTimeout(promise: Promise<void>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
   });
-  await Promise.race([promise, late]);
+  const first = await Promise.race([promise.then(() => true), late]);
   clearTimeout(timer);
+  return first;
 }
