@@ -49,6 +49,8 @@ async function serve(io: Io, names: readonly string[], options: ServeOptions): P
   const supervised = isSupervised(io.env);
   const signals = listenForSignals();
   if (supervised) {
+    // It may have gone while this process was loading.
+    if (!process.connected) return EXIT.failed;
     process.once('disconnect', () => {
       setTimeout(() => process.exit(EXIT.failed), ORPHAN_GRACE_MS);
       process.kill(process.pid, 'SIGTERM');
