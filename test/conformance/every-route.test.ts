@@ -98,10 +98,10 @@ describe('8.53 every route over http', () => {
   });
 
   const paths = [
-    ...['/nope', '/nope/', '/runs/a/b/c', '/events/../nope', '/.git/config', '/etc/passwd'],
-    ...['/%', '/%ff', '/%00', '/%2e%2e/%2e%2e/etc/passwd', '/..%2f..%2fetc/passwd', '/\\', '/*'],
-    ...['//', '///', '/__proto__', '/constructor', `/${'x'.repeat(5_000)}`],
-  ];
+    '/nope /nope/ /runs/a/b/c /events/../nope /.git/config /etc/passwd // /// /__proto__',
+    '/constructor /% /%ff /%00 /%2e%2e/%2e%2e/etc/passwd /..%2f..%2fetc/passwd /\\ /*',
+    `/${'x'.repeat(5_000)}`,
+  ].flatMap((line) => line.split(' '));
   test.each((['gateway', ...APART] as Role[]).flatMap((from) => paths.map((path) => [from, path])))(
     '8.53 %s: nothing is at %s',
     async (from, path) => {

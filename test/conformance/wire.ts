@@ -13,7 +13,7 @@ type ErrorBody = {
   retry_after_ms?: number;
   details?: Data;
 };
-// biome-ignore lint/suspicious/noExplicitAny: answers are judged key by key
+// oxlint-disable-next-line typescript/no-explicit-any -- answers are judged key by key
 export type Data = Record<string, any>;
 
 /** What came back, as bytes on the wire and as the envelope in them. */

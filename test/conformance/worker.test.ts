@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type ModelServer, startModelServer } from '#libs/testing';
+import { type ModelMode, type ModelServer, startModelServer } from '#libs/testing';
 import { freshIds, git, startSystem, type System } from './harness.ts';
 import * as theaters from './theaters.ts';
 import { type OpenTheater, type OpenWorktree, orderOf, typesOf } from './theaters.ts';
@@ -153,47 +153,41 @@ describe.each(WAYS)('worker over %s', (way) => {
 
   // How a job came in makes no difference to how its model fails: each takes its budget of time.
   const failures = [
-    ['answers 500', { kind: 'status', status: 500 }, 3],
-    ['never answers', { kind: 'hang' }, 3],
-    ['hangs up', { kind: 'disconnect' }, 3],
-    ['answers half a JSON', { kind: 'malformed' }, 3],
-    ['answers another shape', { kind: 'wrong_shape' }, 3],
-    ['answers nothing', { kind: 'empty' }, 3],
-    ['refuses the key', { kind: 'status', status: 401 }, 1],
-    ['has no such model', { kind: 'status', status: 404 }, 1],
-    ['is out of quota', { kind: 'quota' }, 1],
+    ['answers 500', { kind: 'status', status: 500 }, { budget: 1, most: 3 }],
+    ['never answers', { kind: 'hang' }, { budget: 1, most: 3 }],
+    ['hangs up', { kind: 'disconnect' }, { budget: 1, most: 3 }],
+    ['answers half a JSON', { kind: 'malformed' }, { budget: 1, most: 3 }],
+    ['answers another shape', { kind: 'wrong_shape' }, { budget: 1, most: 3 }],
+    ['answers nothing', { kind: 'empty' }, { budget: 1, most: 3 }],
+    ['refuses the key', { kind: 'status', status: 401 }, { budget: 1, most: 1 }],
+    ['has no such model', { kind: 'status', status: 404 }, { budget: 1, most: 1 }],
+    ['is out of quota', { kind: 'quota' }, { budget: 1, most: 1 }],
+    ['is away for long', { kind: 'status', status: 503 }, { budget: 30, most: 3, least: 3 }],
   ] as const;
-  test.each(way === 'http' ? failures : failures.slice(0, 2))(
+  test.each<readonly [string, ModelMode, { budget: number; most: number; least?: number }]>(
+    way === 'http' ? failures : failures.slice(0, 2),
+  )(
     '8.27 the model %s: failed with a reason within the budget',
-    async (_name, mode, mostCalls) => {
+    async (_name, mode, { budget, most, least = 1 }) => {
       model.setMode(mode);
-      const budget_seconds = 1;
-      const constraints = { budget_seconds, max_retries: 0 };
+      const constraints = { budget_seconds: budget, max_retries: 0 };
       const tree = await prepared({ constraints });
       const calls = model.calls();
       const order = await done(tree, { constraints });
       expect(order).toMatchObject({ status: 'FAILED', attempt: 1 });
       expect(order.last_error.code).toMatch(/^[A-Z_]+$/);
       expect(order.last_error.message).toMatch(/\S{3}/);
+      // A busy machine may be late to notice; without a budget it would be many seconds.
       const tookMs = Date.parse(order.finished_at) - Date.parse(order.started_at);
-      expect(tookMs).toBeLessThanOrEqual(budget_seconds * 1_000 + 250);
+      expect(tookMs).toBeLessThan(budget * 1_000 + 1_000);
       expect(await readAar(tree)).toMatchObject({ order_id: tree.order_id, status: 'failed' });
       expect(await git(tree.tree, 'status', '--porcelain')).toBe('');
-      expect(model.calls() - calls).toBeGreaterThanOrEqual(1);
-      expect(model.calls() - calls).toBeLessThanOrEqual(mostCalls);
+      expect(model.calls() - calls).toBeGreaterThanOrEqual(least);
+      expect(model.calls() - calls).toBeLessThanOrEqual(most);
       const ends = (await told(tree.order_id)).filter((type) => /FAILED|COMPLETED/.test(type));
       expect(ends).toEqual(['ORDER_FAILED']);
     },
   );
-
-  test.runIf(way === 'http')('8.27 with time to spare the model is asked three times', async () => {
-    model.setMode({ kind: 'status', status: 503 });
-    const constraints = { budget_seconds: 30, max_retries: 0 };
-    const tree = await prepared({ constraints });
-    const calls = model.calls();
-    expect(await done(tree, { constraints })).toMatchObject({ status: 'FAILED' });
-    expect(model.calls() - calls).toBe(3);
-  });
 
   test.each<[string, (tree: OpenWorktree) => Data, string]>([
     ['a path outside', () => ({ worktree_path: '/tmp' }), 'PATH_OUTSIDE_THEATER'],
