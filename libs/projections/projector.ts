@@ -47,6 +47,13 @@ export type ProjectorOptions<E extends Recorded> = {
   onCommit: () => void;
 };
 
+/**
+ * A transaction costs about as much as ten events, so after a small one the next waits for company:
+ * what lands right after another is seen so much later, at less than half the cost.
+ */
+const PACE_MS = 10;
+const SMALL_BATCH_EVENTS = 200;
+
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 
@@ -86,6 +93,10 @@ export function startProjector<E extends Recorded>(options: ProjectorOptions<E>)
       if (batch.pending === 0) state.behind = false;
       state.failing = false;
       if (signal.aborted) return;
+      // Aborting is how the pause is cut short, not a failure.
+      if (batch.pending === 0 && batch.events.length < SMALL_BATCH_EVENTS) {
+        await sleep(PACE_MS, undefined, { signal }).catch(() => undefined);
+      }
     }
     if (!signal.aborted) throw new Error('the source ended');
   };
