@@ -93,9 +93,8 @@ export function startProjector<E extends Recorded>(options: ProjectorOptions<E>)
       if (batch.pending === 0) state.behind = false;
       state.failing = false;
       if (signal.aborted) return;
-      // Aborting is how the pause is cut short, not a failure.
       if (batch.pending === 0 && batch.events.length < SMALL_BATCH_EVENTS) {
-        await sleep(PACE_MS, undefined, { signal }).catch(() => undefined);
+        await pause(PACE_MS, signal);
       }
     }
     if (!signal.aborted) throw new Error('the source ended');
@@ -119,7 +118,7 @@ export function startProjector<E extends Recorded>(options: ProjectorOptions<E>)
         if (store.position.seq > seen) retryMs = RETRY_MS_MIN;
         seen = store.position.seq;
         logger.warn({ err: error, seq: seen, retry_ms: retryMs }, 'view stopped; will go on');
-        await sleep(retryMs, undefined, { signal: abort.signal }).catch(() => undefined);
+        await pause(retryMs, abort.signal);
         retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
       }
     }
@@ -219,4 +218,9 @@ function* cut<E extends Recorded>(
     after = upTo;
     from = to;
   } while (from < events.length);
+}
+
+/** Aborting is how the pause is cut short, not a failure. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => undefined);
 }

@@ -74,7 +74,7 @@ test.each(alone)(
   120_000,
 );
 
-describe(STAYS, () => {
+describe('npm start', () => {
   let stop: () => Promise<void>;
 
   beforeAll(async () => {
