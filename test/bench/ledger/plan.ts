@@ -11,6 +11,8 @@ export type Plan = {
   /** Events that the projector works through in one round. */
   projectorEvents: number;
   projectorPairs: number;
+  /** For each of its figures; no further pair is begun after this. */
+  projectorBudgetMs: number;
   /** Events of the memory figures. */
   memoryEvents: number;
   /** How long roles are waited for before their memory is read. */
@@ -29,6 +31,7 @@ export function planFor(options: BenchOptions): Plan {
     warmUpMs: quick ? 200 : 600,
     projectorEvents: Math.min(events, quick ? PROJECTOR_EVENTS / 10 : PROJECTOR_EVENTS),
     projectorPairs: quick ? 2 : 4,
+    projectorBudgetMs: quick ? 3_000 : 14_000,
     memoryEvents: events,
     memoryWaitMs: 1_000 * (waitSeconds ?? (quick ? 8 : 80)),
   };

@@ -11,6 +11,8 @@ const ROUND = { off: 400, on: 200, runs: 60 };
 const ROUND_QUICK = { off: 24, on: 12, runs: 6 };
 const PAIRS = 4;
 const PAIRS_QUICK = 1;
+/** For each figure; after that no further pair is begun. */
+const BUDGET_MS = 45_000;
 
 /** `say` tells how far it is. */
 export async function benchOrders(
@@ -64,6 +66,7 @@ async function against(
       await ours();
       await limit(size, messages);
     },
+    BUDGET_MS,
   );
   const note = `${messages.toFixed(1)} ledger messages and a job each; raw publishes as many`;
   return pairRow({ ...text, note }, rates);
