@@ -109,7 +109,7 @@ function toRequest(
 ): { address: string; body: string | undefined } {
   // Checked here as there, so that a wrong argument is told without a running system.
   parse(endpoint.input, input);
-  const rest = { ...(input as Record<string, unknown>) };
+  const rest = { ...(input as Record<string, string | number | undefined>) };
   let path = `/${endpoint.role}${endpoint.path}`;
   for (const name of pathParams(endpoint.path)) {
     path = path.replace(`{${name}}`, encodeURIComponent(String(rest[name])));
@@ -120,7 +120,7 @@ function toRequest(
     if (rest[name] !== undefined) query.set(name, String(rest[name]));
     delete rest[name];
   }
-  const search = query.size > 0 ? `?${query}` : '';
+  const search = query.size > 0 ? `?${query.toString()}` : '';
   const body = endpoint.method === 'POST' ? JSON.stringify(rest) : undefined;
   return { address: `${url}${path}${search}`, body };
 }

@@ -94,7 +94,7 @@ const USUAL: readonly Part[] = [
 ];
 
 /** The short facts of an event's payload, without its ids. */
-export function eventDetail({ type, payload }: StoredEvent): string {
+function eventDetail({ type, payload }: StoredEvent): string {
   const parts = DETAILS[type] ?? USUAL;
   return parts
     .map((part) => part(payload as Payload))

@@ -9,8 +9,12 @@ export function printable(text: string): string {
 
 /** At most `chars` characters, the last one an ellipsis where some were cut. */
 export function clip(text: string, chars: number): string {
-  const all = [...text];
+  const all = Array.from(text);
   return all.length <= chars ? text : `${all.slice(0, chars - 1).join('')}…`;
+}
+
+function charsOf(text: string): number {
+  return Array.from(text).length;
 }
 
 /** Columns under their heads; cells are cut at 60 characters. No rows: `none`. */
@@ -24,11 +28,11 @@ export function table(
     row.map((cell) => clip(printable(String(cell ?? '-')), CELL_CHARS_MAX)),
   );
   const widths = heads.map((head, column) =>
-    Math.max(head.length, ...cells.map((row) => [...(row[column] ?? '')].length)),
+    Math.max(head.length, ...cells.map((row) => charsOf(row[column] ?? ''))),
   );
   const line = (row: readonly string[]): string =>
     row
-      .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - [...cell].length))
+      .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - charsOf(cell)))
       .join('  ')
       .trimEnd();
   return [paint(options.colours, 'bold', line(heads)), ...cells.map(line)].join('\n');

@@ -2,9 +2,12 @@ import { stateLayout } from '#libs/runtime';
 import type { Command } from 'commander';
 import { type Client, createClient } from './client.ts';
 import { settingsOf } from './env.ts';
-import { unreachable } from './failure.ts';
+import { type ExitCode, unreachable } from './failure.ts';
 import type { Io } from './io.ts';
 import { readRunning, type Running } from './supervisor/running.ts';
+
+/** Takes what the chosen command does; it is done once the whole command line is understood. */
+export type Run = (work: () => Promise<ExitCode>) => void;
 
 export type JsonOption = { json?: true };
 export type ConnectionOptions = JsonOption & { url?: string; token?: string; state?: string };

@@ -16,15 +16,10 @@ import { viewsCommand } from './commands/views.ts';
 import { VERSION } from './env.ts';
 import { describeFailure, EXIT, type ExitCode, toFailure, usage } from './failure.ts';
 import { type Io, paint } from './io.ts';
+import type { Run } from './options.ts';
 
-/** Registers one command; `run` takes what the command does, and its exit code. */
-export type AddCommand = (
-  program: Command,
-  run: (work: () => Promise<ExitCode>) => void,
-  io: Io,
-) => void;
-
-const COMMANDS: readonly AddCommand[] = [
+/** Each adds itself to the program. */
+const COMMANDS = [
   upCommand,
   demoCommand,
   chatCommand,
@@ -57,7 +52,7 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   }
 }
 
-function buildProgram(io: Io, run: (work: () => Promise<ExitCode>) => void): Command {
+function buildProgram(io: Io, run: Run): Command {
   const program = new Command('ironclaw')
     .description('A control plane for work done by AI agents.')
     .version(VERSION, '-V, --version', 'the version')

@@ -32,7 +32,8 @@ export type Playbooks = ReadonlyMap<string, Playbook>;
 /**
  * Reads every `*.json` of the folders; each version of a name may occur once.
  *
- * @throws {INVALID_REQUEST} a file is not a playbook; `field` is `<file>: <field>`
+ * @throws {INVALID_REQUEST} a file is not a playbook; `field` is `<file>: <field>` · a folder
+ *   cannot be read; `field` is IRONCLAW_PLAYBOOKS
  */
 export async function loadPlaybooks(
   dirs: readonly string[] = [BUILT_IN_PLAYBOOKS],
@@ -40,7 +41,7 @@ export async function loadPlaybooks(
   const books = new Map<string, Playbook>();
   const origins = new Map<string, string>();
   for (const dir of dirs) {
-    const names = (await readdir(dir)).filter((name) => name.endsWith('.json')).sort();
+    const names = (await filesOf(dir)).filter((name) => name.endsWith('.json')).sort();
     for (const name of names) {
       const file = path.join(dir, name);
       const book = await loadPlaybook(file);
@@ -53,6 +54,14 @@ export async function loadPlaybooks(
     }
   }
   return books;
+}
+
+async function filesOf(dir: string): Promise<string[]> {
+  try {
+    return await readdir(dir);
+  } catch (error) {
+    throw invalid('IRONCLAW_PLAYBOOKS', `${dir} cannot be read: ${(error as Error).message}`);
+  }
 }
 
 async function loadPlaybook(file: string): Promise<Playbook> {

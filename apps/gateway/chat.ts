@@ -1,5 +1,5 @@
 import { putObject } from '#libs/broker';
-import { API, AppError, type InputOf, type InputRef, LIMITS } from '#libs/contracts';
+import { API, AppError, type InputOf, type InputRef, isAppError, LIMITS } from '#libs/contracts';
 import { ledgerSubject } from '#libs/eventlog';
 import type { RoleContext } from '#libs/runtime';
 import type { Ctx } from '#libs/service';
@@ -12,6 +12,8 @@ export const MESSAGE_FILE = 'message.md';
 const OBJECTIVE_CHARS = 120;
 /** A terminal event may be missed while the connection is away: then looking helps. */
 const POLL_MS = 1_000;
+/** After a hint the view needs a moment to have the event as well. */
+const AFTER_HINT_MS = 5;
 
 /**
  * POST /chat: stores the text, creates a run that goes all the way by itself, and, in sync mode,
@@ -30,15 +32,13 @@ export async function chat(context: RoleContext, input: ChatInput, ctx: Ctx) {
     ...(input.settings !== undefined && { settings: input.settings }),
     ...(requestId !== undefined && { request_id: requestId }),
   });
-  const { run_id, theater_id } = run;
-  if (input.mode === 'sync') {
-    const done = await waitForEnd(context, { run_id, theater_id }, input.wait_ms, ctx.signal);
-    if (done !== undefined) {
-      const { status, reply, summary, artifacts } = done;
-      return { run_id, status, reply: reply ?? summary, artifacts };
-    }
-  }
-  return { run_id, status: 'OPEN' as const };
+  const { run_id } = run;
+  // Async looks once as well: who was told of a run can read it, and a resent request finds its end.
+  const waitMs = input.mode === 'sync' ? input.wait_ms : 0;
+  const done = await waitForEnd(context, run, waitMs, ctx.signal);
+  if (done === undefined) return { run_id, status: 'OPEN' as const };
+  const { status, reply, summary, artifacts } = done;
+  return { run_id, status, reply: reply ?? summary, artifacts };
 }
 
 /** The first line, short: enough to recognise a run in a list. */
@@ -87,10 +87,13 @@ async function storeInputs(context: RoleContext, input: ChatInput): Promise<Inpu
   return refs;
 }
 
+/** Where a run is, and the sequence from which on the views know it. */
+type CreatedRun = { run_id: string; theater_id: string; seq: number };
+
 /** The run once it has ended; undefined if that takes longer than `waitMs`. */
 async function waitForEnd(
   context: RoleContext,
-  run: { run_id: string; theater_id: string },
+  { seq, ...run }: CreatedRun,
   waitMs: number,
   signal: AbortSignal,
 ) {
@@ -102,16 +105,18 @@ async function waitForEnd(
   const subscription = broker.nc.subscribe(subject, { callback: () => wake() });
   const stop = (): void => wake();
   signal.addEventListener('abort', stop);
+  let pauseMs = POLL_MS;
   try {
     for (;;) {
       const hinted = new Promise<void>((resolve) => {
         wake = resolve;
       });
-      const state = await readRun(context, run.run_id);
-      if (state.status !== 'OPEN') return state;
+      const state = await readKnown(context, run.run_id, seq);
+      if (state !== undefined && state.status !== 'OPEN') return state;
       const left = deadline - performance.now();
       if (left <= 0 || signal.aborted) return undefined;
-      await withTimeout(hinted, Math.min(POLL_MS, left));
+      const woken = await withTimeout(hinted, Math.min(pauseMs, left));
+      pauseMs = woken ? AFTER_HINT_MS : Math.min(POLL_MS, 2 * pauseMs);
     }
   } finally {
     signal.removeEventListener('abort', stop);
@@ -119,11 +124,23 @@ async function waitForEnd(
   }
 }
 
-async function withTimeout(promise: Promise<void>, ms: number): Promise<void> {
+/** The run as the views have it; undefined while they are behind: the run goes on all the same. */
+async function readKnown(context: RoleContext, runId: string, seq: number) {
+  try {
+    return await readRun(context, runId, seq);
+  } catch (error) {
+    if (isAppError(error, 'VIEW_BEHIND')) return undefined;
+    throw error;
+  }
+}
+
+/** True if the promise was first. */
+async function withTimeout(promise: Promise<void>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
   });
-  await Promise.race([promise, late]);
+  const first = await Promise.race([promise.then(() => true), late]);
   clearTimeout(timer);
+  return first;
 }

@@ -13,7 +13,7 @@ import { AAR_PATH } from './aar.ts';
 
 /** The files of one order, and the commit that they end in. */
 export type Workspace = {
-  /** The folder, as a real path. */
+  /** The folder. */
   root: string;
   readFile: (path: string, maxBytes: number) => Promise<Uint8Array>;
   writeFiles: (files: readonly { path: string; bytes: Uint8Array }[]) => Promise<void>;

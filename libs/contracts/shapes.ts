@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { commitSha, id, relativePath, timestamp } from './ids.ts';
+import { id, relativePath, timestamp } from './ids.ts';
 import { LIMITS } from './limits.ts';
 
 /** What tools a unit may use. `./` and `./*` both mean: anything under the worktree root. */
@@ -228,5 +228,3 @@ export const usage = z.object({
   output_tokens: z.int().min(0),
 });
 export type Usage = z.output<typeof usage>;
-
-export { commitSha };

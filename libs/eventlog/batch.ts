@@ -117,7 +117,10 @@ function publishBatch(
   );
 }
 
-/** ADR-50: the first is a request (an empty answer is yes), the last one commits. */
+/**
+ * ADR-50: the first is a request (an empty answer is yes), the last one commits. The yes is not
+ * waited for: behind a no the rest is refused as well, so a decision costs one round trip, not two.
+ */
 async function sendBatch(
   { publisher }: AppendContext,
   items: readonly Item[],
@@ -125,29 +128,26 @@ async function sendBatch(
   timeoutMs: number,
 ): Promise<Ack> {
   const last = items.length - 1;
+  let opening: Promise<Ack> | undefined;
   for (const [i, { subject, data, hdrs }] of items.entries()) {
     const all = { ...hdrs, 'Nats-Batch-Id': batchId, 'Nats-Batch-Sequence': String(i + 1) };
     if (i === last) {
       const commit = { ...all, 'Nats-Batch-Commit': '1' };
       const ack = await publisher.publish(subject, data, commit, timeoutMs);
+      if (ack.kind === 'stored') return ack;
+      const opened = await opening;
+      // It says why all was refused, where the commit knows only that its batch is incomplete.
+      if (opened?.kind === 'refused') return opened;
       return ack.kind === 'held' ? { kind: 'unknown', reason: 'no answer to the commit' } : ack;
     }
     if (i === 0) {
-      const ack = await publisher.publish(subject, data, all, timeoutMs);
-      if (ack.kind === 'stored') throw new Error('the broker does not know batches');
-      // Without its commit nothing of a batch is stored.
-      if (ack.kind === 'unknown') return incomplete(ack.reason);
-      if (ack.kind === 'refused') return ack;
+      opening = publisher.publish(subject, data, all, timeoutMs);
     } else {
       const failed = publisher.send(subject, data, all);
       if (failed !== undefined) return failed;
     }
   }
   throw new Error('a batch without a last event');
-}
-
-function incomplete(description: string): Refusal {
-  return { kind: 'refused', errCode: CODES.batchIncomplete, description };
 }
 
 /** The items that are stored, among what the broker remembers the ids of. */

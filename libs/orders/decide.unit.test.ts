@@ -234,10 +234,10 @@ describe('retries', () => {
 describe('recovery and escalation', () => {
   test('a reason is told once; another one is told too', () => {
     const one = order();
-    const require = (reason: string) => (state: OrderState) => recoveryRequired(state, { reason });
-    one.take(when(one.state, require('stall')).thenEvents('RECOVERY_REQUIRED'));
-    when(one.state, require('stall')).thenNothing();
-    one.take(when(one.state, require('dirty')).thenEvents('RECOVERY_REQUIRED'));
+    const needed = (reason: string) => (state: OrderState) => recoveryRequired(state, { reason });
+    one.take(when(one.state, needed('stall')).thenEvents('RECOVERY_REQUIRED'));
+    when(one.state, needed('stall')).thenNothing();
+    one.take(when(one.state, needed('dirty')).thenEvents('RECOVERY_REQUIRED'));
   });
 
   test('an escalation is raised once for a cause and acknowledged once', () => {

@@ -7,7 +7,8 @@ test('the tables name every event type that has a transition, once', () => {
   const types = [...markdown.matchAll(/^\| ([A-Z_]+) \|/gm)].map((match) => match[1]);
   const moving = /^(RUN|ORDER|WORKTREE|INTEGRATION|RECOVERY|SERVICE)_|^INTEGRATED$/;
   const expected = Object.keys(EVENT_TYPES).filter((type) => moving.test(type));
-  expect(types.toSorted()).toEqual(expected.toSorted());
+  expect(types).toHaveLength(expected.length);
+  expect(new Set(types)).toEqual(new Set(expected));
   expect(markdown).toContain('| ORDER_ENQUEUED | none, QUEUED | QUEUED |');
 });
 

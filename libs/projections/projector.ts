@@ -47,6 +47,13 @@ export type ProjectorOptions<E extends Recorded> = {
   onCommit: () => void;
 };
 
+/**
+ * A transaction costs about as much as ten events, so after a small one the next waits for company:
+ * what lands right after another is seen so much later, at less than half the cost.
+ */
+const PACE_MS = 10;
+const SMALL_BATCH_EVENTS = 200;
+
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 
@@ -86,6 +93,9 @@ export function startProjector<E extends Recorded>(options: ProjectorOptions<E>)
       if (batch.pending === 0) state.behind = false;
       state.failing = false;
       if (signal.aborted) return;
+      if (batch.pending === 0 && batch.events.length < SMALL_BATCH_EVENTS) {
+        await pause(PACE_MS, signal);
+      }
     }
     if (!signal.aborted) throw new Error('the source ended');
   };
@@ -108,7 +118,7 @@ export function startProjector<E extends Recorded>(options: ProjectorOptions<E>)
         if (store.position.seq > seen) retryMs = RETRY_MS_MIN;
         seen = store.position.seq;
         logger.warn({ err: error, seq: seen, retry_ms: retryMs }, 'view stopped; will go on');
-        await sleep(retryMs, undefined, { signal: abort.signal }).catch(() => undefined);
+        await pause(retryMs, abort.signal);
         retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
       }
     }
@@ -208,4 +218,9 @@ function* cut<E extends Recorded>(
     after = upTo;
     from = to;
   } while (from < events.length);
+}
+
+/** Aborting is how the pause is cut short, not a failure. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => undefined);
 }

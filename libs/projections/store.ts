@@ -65,7 +65,7 @@ export function openStore<E extends Recorded>(
   }
 }
 
-/** 8 KiB pages and a large log were measured fastest to fill; the cache is bounded at 32 MiB. */
+/** 8 KiB pages: rows of events are large; the log may grow before it is folded in; 32 MiB of cache. */
 const PRAGMAS = `
   PRAGMA page_size = 8192;
   PRAGMA journal_mode = WAL;

@@ -3,7 +3,15 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener, type HttpBindings, RequestError } from '@hono/node-server';
-import { AppError, ENDPOINTS, type Endpoint, errorBody, invalid } from '#libs/contracts';
+import {
+  AppError,
+  checkJson,
+  ENDPOINTS,
+  type Endpoint,
+  errorBody,
+  invalid,
+  LIMITS,
+} from '#libs/contracts';
 import { Hono } from 'hono';
 import type { Logger } from 'pino';
 import { type Auth, authenticator } from './auth.ts';
@@ -56,6 +64,8 @@ export type HttpServer = {
 
 type HonoEnv = { Bindings: HttpBindings };
 
+/** What is passed on is bounded by its bytes; the role checks the parts by its own limits. */
+const PASSED_ON = { depth: 2 * LIMITS.jsonDepth, nodes: LIMITS.batchBodyBytes };
 const HEADER_BYTES_MAX = 16 * 1024;
 const HEADERS_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 65_000;
@@ -165,6 +175,8 @@ function remoteTarget(endpoint: Endpoint, router: ServiceClient | undefined): Ta
     endpoint,
     async run(input, ctx) {
       if (router === undefined) throw unavailable('it does not run in this process');
+      // Written out again it would lose what JSON cannot keep, before the role there could refuse it.
+      checkJson(input, 'body', PASSED_ON);
       const { requestId, principal } = ctx;
       const idempotencyKey = ctx.headers('idempotency-key');
       const key = idempotencyKey === undefined ? undefined : { idempotencyKey };

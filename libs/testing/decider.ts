@@ -86,7 +86,8 @@ export function when<S>(state: S, decide: (state: S) => Decision): Verdict {
       thenEvents();
     },
     thenRefused: (code) => {
-      if (decision.ok) assert.fail(`not refused: ${decision.events.map(({ type }) => type)}`);
+      if (decision.ok)
+        assert.fail(`not refused: ${decision.events.map(({ type }) => type).join()}`);
       assert.equal(decision.error.code, code);
     },
   };

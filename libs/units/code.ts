@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const SOURCE = fileURLToPath(new URL('./child/', import.meta.url));
+const SOURCE = dirname(fileURLToPath(new URL('./child/main.ts', import.meta.url)));
 
 /**
  * Puts the unit's code, as plain JavaScript, into a folder below `folder` named by its digest, and
@@ -22,7 +22,8 @@ export async function prepareUnitCode(folder: string): Promise<string> {
   );
   const digest = createHash('sha256').update(JSON.stringify(files)).digest('hex');
   const target = join(folder, digest.slice(0, 32));
-  if (await exists(target)) return target;
+  // A module is loaded by its real path, and only that is allowed to be read.
+  if (await exists(target)) return realpath(target);
   const fresh = `${target}.${process.pid}.${Date.now()}`;
   await mkdir(fresh, { recursive: true });
   await Promise.all(files.map(({ name, code }) => writeFile(join(fresh, name), code)));
@@ -33,7 +34,7 @@ export async function prepareUnitCode(folder: string): Promise<string> {
     await rm(fresh, { recursive: true, force: true });
     if (!(await exists(target))) throw error;
   }
-  return target;
+  return realpath(target);
 }
 
 /** Node calls this function experimental, and says so on stderr, which is no news to a user. */

@@ -1,4 +1,5 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { realpath } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
 import { AppError, ERRORS, invalid, isAppError, parse } from '#libs/contracts';
 import type { Isolation } from './isolation.ts';
@@ -64,7 +65,8 @@ export async function runUnit(
   signal: AbortSignal,
 ): Promise<UnitEnd> {
   signal.throwIfAborted();
-  const child = start(host, task.root);
+  const root = await realpath(task.root);
+  const child = start(host, root);
   const kill = () => killGroup(child);
   const exited = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
@@ -73,7 +75,7 @@ export async function runUnit(
   signal.addEventListener('abort', kill, { once: true });
   const errors = collectErrors(child);
   try {
-    const end = await converse(child, task, ports);
+    const end = await converse(child, { ...task, root }, ports);
     if (end !== undefined && !signal.aborted) return end;
     throw new Error(`the unit's process ended (${await exited}) ${errors()}`.trim());
   } catch (error) {
@@ -105,7 +107,8 @@ function start({ codePath, entry = 'main.mjs', isolation }: UnitHost, root: stri
 function killGroup({ pid, exitCode, signalCode }: Child): void {
   if (pid === undefined || exitCode !== null || signalCode !== null) return;
   try {
-    process.kill(-pid, 'SIGKILL');
+    // Windows has no process groups; a unit cannot start anything there either.
+    process.kill(process.platform === 'win32' ? pid : -pid, 'SIGKILL');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }

@@ -17,7 +17,7 @@ export type TaskLimits = {
 
 /** All that a unit is told. */
 export type Task = {
-  /** The worktree, as a real path. */
+  /** The worktree. */
   root: string;
   /** Patterns of `fs_allowlist`. */
   allow: string[];
@@ -63,9 +63,13 @@ export const fromUnit = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('done'), notes: z.array(text.max(4_096)).max(10_000) }),
   z.strictObject({ kind: z.literal('failed'), denied: z.boolean(), message: text.max(100_000) }),
 ]);
+/** One message of a unit. */
 export type FromUnit = z.output<typeof fromUnit>;
 
 type Said<K extends FromUnit['kind']> = Extract<FromUnit, { kind: K }>;
+/** It puts files or tool results before the model. */
 export type Asked = Said<'ask'>;
+/** It has run a tool. */
 export type ToolReport = Said<'tool'>;
+/** It wants a file written. */
 export type Write = Said<'write'>;

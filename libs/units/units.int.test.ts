@@ -1,6 +1,7 @@
 import { symlinkSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { prepareUnitCode } from './code.ts';
 import { createPlace } from './testdata/place.ts';
 
 let place: Awaited<ReturnType<typeof createPlace>>;
@@ -227,6 +228,17 @@ test('the files of the order go before the model; what is absent is noted', asyn
       'long.txt is too large to be read.',
     ],
   });
+});
+
+test('folders that are reached through a link of the host', async () => {
+  const link = join(place.top, 'link');
+  symlinkSync(place.top, link);
+  const codePath = await prepareUnitCode(join(link, 'code'));
+  const { results } = await place.play([[['head', ['-n1', 'notes.md']]]], {
+    host: { codePath },
+    root: join(link, 'worktree'),
+  });
+  expect(results[0]).toEqual({ id: 'call-head', exit: 0, output: 'one apple' });
 });
 
 test('a unit that is blocked says why and ends', async () => {

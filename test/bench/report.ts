@@ -7,11 +7,11 @@ export type Row = {
   id: string;
   what: string;
   unit: string;
-  /** Medians; null where there is nothing to compare with. */
-  raw: number | null;
+  /** Medians. */
+  raw: number;
   ours: number;
   /** Median of the ratios pair by pair, and these. */
-  ratio: number | null;
+  ratio: number;
   ratios: number[];
   goal: number | null;
   met: boolean | null;
@@ -64,12 +64,6 @@ export function pairRow(text: RowText, pairs: Pairs): Row {
   };
 }
 
-/** A row with nothing to compare with. */
-export function plainRow(text: RowText, values: readonly number[]): Row {
-  const row = pairRow({ ...text }, { raw: [...values], ours: [...values] });
-  return { ...row, raw: null, ratio: null, ratios: [] };
-}
-
 export function machineNow(broker: string): Report['machine'] {
   return {
     node: process.version,
@@ -101,17 +95,13 @@ export function formatReport(report: Report): string {
 const ROW_HEADS = ['figure', 'raw', 'ours', 'unit', 'ratio', 'pairs', 'goal', ''];
 
 function rowCells(row: Row): string[] {
-  const spread =
-    row.ratios.length === 0
-      ? ''
-      : `${Math.min(...row.ratios).toFixed(2)}–${Math.max(...row.ratios).toFixed(2)}`;
   return [
     row.what,
-    row.raw === null ? '–' : number(row.raw),
+    number(row.raw),
     number(row.ours),
     row.unit,
-    row.ratio === null ? '–' : row.ratio.toFixed(2),
-    spread,
+    row.ratio.toFixed(2),
+    `${Math.min(...row.ratios).toFixed(2)}–${Math.max(...row.ratios).toFixed(2)}`,
     row.goal === null ? '' : `≥ ${row.goal}`,
     row.met === null ? '' : row.met ? 'met' : 'not met',
   ];

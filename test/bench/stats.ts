@@ -20,17 +20,21 @@ export type Side = () => Promise<number>;
 
 /**
  * Measures both sides `pairs` times, one right after the other, so that both meet the same machine;
- * which goes first changes from pair to pair. `warmUp` runs both once before, uncounted.
+ * which goes first changes from pair to pair. `warmUp` runs before, uncounted. After `budgetMs` no
+ * further pair is begun, but one is always measured.
  */
 export async function inPairs(
   pairs: number,
   raw: Side,
   ours: Side,
   warmUp: () => Promise<unknown>,
+  budgetMs = Number.POSITIVE_INFINITY,
 ): Promise<Pairs> {
+  const startedAt = performance.now();
   await warmUp();
   const rates: Pairs = { raw: [], ours: [] };
   for (let pair = 0; pair < pairs; pair += 1) {
+    if (pair > 0 && performance.now() - startedAt > budgetMs) break;
     const rawFirst = pair % 2 === 0;
     if (rawFirst) rates.raw.push(await raw());
     rates.ours.push(await ours());

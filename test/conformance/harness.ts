@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import type { Broker } from '#libs/broker';
 import type { Role } from '#libs/contracts';
@@ -28,6 +27,8 @@ export type SystemOptions = {
 export type RoleProcess = {
   readonly url: string;
   readonly pid: number;
+  /** All that it has printed, its log too. */
+  output(): string;
   /** SIGKILL; resolves when it is dead. */
   kill(): Promise<void>;
   /** Starts it again, under the same settings, on another port. */
@@ -146,10 +147,21 @@ function systemOf({ stateDir, testBroker, broker, processes, host, dispose }: Pa
 async function startProcess(role: Role, env: Env): Promise<RoleProcess> {
   let child: ChildProcess;
   let url: string;
+  let output = '';
   const start = async (): Promise<void> => {
-    const args = [CHILD, role];
-    child = spawn(process.execPath, args, { env, stdio: ['pipe', 'pipe', 'inherit'] });
-    url = await firstLine(child);
+    child = spawn(process.execPath, [CHILD, role], { env, stdio: 'pipe' });
+    const printed = Promise.withResolvers<string>();
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+        const ready = /^READY (\S+)$/m.exec(output.slice(output.lastIndexOf('READY')));
+        if (ready?.[1] !== undefined) printed.resolve(ready[1]);
+      });
+    }
+    const fail = (): void => printed.reject(new Error(`${role} did not start:\n${output}`));
+    const timer = setTimeout(fail, START_MS);
+    child.once('exit', fail);
+    url = await printed.promise.finally(() => clearTimeout(timer));
   };
   await start();
   return {
@@ -159,27 +171,18 @@ async function startProcess(role: Role, env: Env): Promise<RoleProcess> {
     get pid() {
       return child.pid as number;
     },
+    output: () => output,
     kill: async () => {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const gone = once(child, 'exit');
       process.kill(child.pid as number, 'SIGKILL');
       await gone;
     },
-    restart: start,
+    restart: async () => {
+      output = '';
+      await start();
+    },
   };
-}
-
-async function firstLine(child: ChildProcess): Promise<string> {
-  if (child.stdout === null) throw new Error('no output');
-  const lines = createInterface({ input: child.stdout });
-  const timer = setTimeout(() => child.kill('SIGKILL'), START_MS);
-  const [line] = await Promise.race([
-    once(lines, 'line'),
-    once(child, 'exit').then(() => [undefined]),
-  ]);
-  clearTimeout(timer);
-  if (typeof line === 'string') return line;
-  throw new Error('the role did not start');
 }
 
 let count = 0;

@@ -49,7 +49,9 @@ describe.each(WAYS)('integration over %s', (way) => {
     expect(data.duplicate).toBe(false);
     expect(data.gates.length).toBeGreaterThanOrEqual(2);
     expect(data.gates.every(({ passed }: Data) => passed)).toBe(true);
-    const events = (await system.eventsOf({ order_id })).filter(({ type }) => /^INTEGR/.test(type));
+    const events = (await system.eventsOf({ order_id })).filter(({ type }) =>
+      type.startsWith('INTEGR'),
+    );
     expect(events.map(({ type }) => type)).toEqual([
       'INTEGRATION_STARTED',
       'INTEGRATION_PASSED',
@@ -89,7 +91,7 @@ describe.each(WAYS)('integration over %s', (way) => {
     const shas = answers.map((answer) => ok(answer).commit_sha);
     expect(new Set(shas)).toEqual(new Set([await git(tree.repo, 'rev-parse', 'main')]));
     const types = await typesOf(system, tree.order_id);
-    expect(types.filter((type) => /^INTEGR/.test(type))).toEqual([
+    expect(types.filter((type) => type.startsWith('INTEGR'))).toEqual([
       'INTEGRATION_STARTED',
       'INTEGRATION_PASSED',
       'INTEGRATED',
@@ -117,7 +119,8 @@ describe.each(WAYS)('integration over %s', (way) => {
   beforeAll(async () => {
     shared = await openTheater();
   });
-  test.each<[string, string, (id: string) => Record<string, unknown>]>([
+  type Fault = [string, string, (id: string) => Record<string, unknown>];
+  const faults: Fault[] = [
     ['no aar.json', 'aar-schema', () => ({ [file]: 'x' })],
     [
       'an aar.json that is no JSON',
@@ -144,11 +147,13 @@ describe.each(WAYS)('integration over %s', (way) => {
       'with an absolute artifact': { artifacts: [{ path: '/etc/passwd', type: 'text/plain' }] },
       'with an artifact with NUL': { artifacts: [{ path: 'a\0b', type: 'text/plain' }] },
       'with an artifact that has no path': { artifacts: [{ type: 'text/plain' }] },
-    }).map(([name, change]): [string, string, (id: string) => Record<string, unknown>] => [
-      `an AAR ${name}`,
-      'aar-schema',
-      (id) => ({ 'aar.json': aarOf(id, [file], change), [file]: 'x' }),
-    ]),
+    }).map(
+      ([name, change]): Fault => [
+        `an AAR ${name}`,
+        'aar-schema',
+        (id) => ({ 'aar.json': aarOf(id, [file], change), [file]: 'x' }),
+      ],
+    ),
     ['an artifact that is not there', 'artifacts', (id) => ({ 'aar.json': aarOf(id, [file]) })],
     [
       'an artifact that is a folder',
@@ -160,7 +165,10 @@ describe.each(WAYS)('integration over %s', (way) => {
       'artifacts',
       (id) => ({ 'aar.json': aarOf(id, ['.git/config']) }),
     ],
-  ])('8.44 is refused: %s', async (_name, gate, files) => {
+  ];
+  // The gates do not see how they were called: over NATS a few of them are enough.
+  const some = faults.filter((_fault, index) => way === 'http' || index % 4 === 0);
+  test.each(some)('8.44 is refused: %s', async (_name, gate, files) => {
     const tree = await openWorktree(shared);
     await commit(tree.tree, files(tree.order_id));
     await expectFailed(tree, gate, 'GATE_FAILED');

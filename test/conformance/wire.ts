@@ -6,8 +6,14 @@ import { expect } from 'vitest';
 export type Way = 'http' | 'nats';
 export const WAYS: readonly Way[] = ['http', 'nats'];
 
-type ErrorBody = { code: string; message: string; field?: string; details?: Data };
-// biome-ignore lint/suspicious/noExplicitAny: answers are judged key by key
+type ErrorBody = {
+  code: string;
+  message: string;
+  field?: string;
+  retry_after_ms?: number;
+  details?: Data;
+};
+// oxlint-disable-next-line typescript/no-explicit-any -- answers are judged key by key
 export type Data = Record<string, any>;
 
 /** What came back, as bytes on the wire and as the envelope in them. */

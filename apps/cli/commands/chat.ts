@@ -8,7 +8,13 @@ import { eventLine } from '../event-line.ts';
 import { EXIT, type ExitCode, usage } from '../failure.ts';
 import { size } from '../format.ts';
 import { type Io, paint } from '../io.ts';
-import { type ConnectionOptions, connectTo, withConnection, withExamples } from '../options.ts';
+import {
+  type ConnectionOptions,
+  connectTo,
+  withConnection,
+  withExamples,
+  type Run,
+} from '../options.ts';
 import { listenForSignals } from '../signals.ts';
 
 type ChatOptions = ConnectionOptions & {
@@ -24,11 +30,7 @@ type ChatOptions = ConnectionOptions & {
 /** The event types that end a run. */
 export const RUN_ENDED: readonly string[] = ['RUN_COMPLETED', 'RUN_FAILED', 'RUN_CANCELLED'];
 
-export function chatCommand(
-  program: Command,
-  run: (work: () => Promise<ExitCode>) => void,
-  io: Io,
-) {
+export function chatCommand(program: Command, run: Run, io: Io): void {
   const command = program
     .command('chat')
     .summary('state an objective and wait for the reply')
@@ -99,7 +101,7 @@ export async function startChat(
 }
 
 /** Shows the events of a run, from its first, until it ends; undefined if `signal` came first. */
-export async function followRun(
+async function followRun(
   client: Client,
   runId: string,
   signal: AbortSignal,

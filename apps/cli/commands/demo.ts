@@ -5,7 +5,7 @@ import { DEMO_THEATER, type DemoJob, runDemo } from '../demo/run-demo.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { EXIT, type ExitCode } from '../failure.ts';
 import type { Io } from '../io.ts';
-import { withExamples } from '../options.ts';
+import { withExamples, type Run } from '../options.ts';
 import { listenForSignals } from '../signals.ts';
 import { readInput } from './chat.ts';
 
@@ -29,11 +29,7 @@ const KEPT_SETTINGS = [
   'IRONCLAW_MODEL_PRICES',
 ];
 
-export function demoCommand(
-  program: Command,
-  run: (work: () => Promise<ExitCode>) => void,
-  io: Io,
-) {
+export function demoCommand(program: Command, run: Run, io: Io): void {
   const command = program
     .command('demo')
     .summary('the main job on a real call transcript, with a worker killed in the middle')

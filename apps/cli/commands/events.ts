@@ -3,7 +3,13 @@ import type { Command } from 'commander';
 import { eventLine } from '../event-line.ts';
 import { EXIT, type ExitCode, usage } from '../failure.ts';
 import type { Io } from '../io.ts';
-import { type ConnectionOptions, connectTo, withConnection, withExamples } from '../options.ts';
+import {
+  type ConnectionOptions,
+  connectTo,
+  withConnection,
+  withExamples,
+  type Run,
+} from '../options.ts';
 import { listenForSignals } from '../signals.ts';
 
 type EventsOptions = ConnectionOptions & {
@@ -18,11 +24,7 @@ type EventsOptions = ConnectionOptions & {
   follow?: true;
 };
 
-export function eventsCommand(
-  program: Command,
-  run: (work: () => Promise<ExitCode>) => void,
-  io: Io,
-) {
+export function eventsCommand(program: Command, run: Run, io: Io): void {
   const command = program
     .command('events')
     .summary('search events, or follow them as they land')

@@ -3,7 +3,13 @@ import type { Command } from 'commander';
 import { EXIT, type ExitCode } from '../failure.ts';
 import { ago, facts, span, table } from '../format.ts';
 import type { Io } from '../io.ts';
-import { type ConnectionOptions, connectTo, withConnection, withExamples } from '../options.ts';
+import {
+  type ConnectionOptions,
+  connectTo,
+  withConnection,
+  withExamples,
+  type Run,
+} from '../options.ts';
 
 type ListOptions = ConnectionOptions & {
   run?: string;
@@ -32,11 +38,7 @@ type OrderView = {
   artifacts: readonly { path: string; type: string }[];
 };
 
-export function ordersCommand(
-  program: Command,
-  run: (work: () => Promise<ExitCode>) => void,
-  io: Io,
-) {
+export function ordersCommand(program: Command, run: Run, io: Io): void {
   const command = program
     .command('orders')
     .summary('list orders, or show one')

@@ -3,7 +3,13 @@ import type { Command } from 'commander';
 import { EXIT, type ExitCode } from '../failure.ts';
 import { ago, facts, span, table } from '../format.ts';
 import type { Io } from '../io.ts';
-import { type ConnectionOptions, connectTo, withConnection, withExamples } from '../options.ts';
+import {
+  type ConnectionOptions,
+  connectTo,
+  withConnection,
+  withExamples,
+  type Run,
+} from '../options.ts';
 import { addRunControl } from './run-control.ts';
 
 type ListOptions = ConnectionOptions & {
@@ -27,11 +33,7 @@ type RunView = {
   artifacts?: readonly { path: string; commit_sha: string; order_id: string }[];
 };
 
-export function runsCommand(
-  program: Command,
-  run: (work: () => Promise<ExitCode>) => void,
-  io: Io,
-) {
+export function runsCommand(program: Command, run: Run, io: Io): void {
   const command = program
     .command('runs')
     .summary('list, show and steer runs')

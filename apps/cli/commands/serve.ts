@@ -5,7 +5,7 @@ import type { Level } from 'pino';
 import { settingsOf, VERSION, withSettings } from '../env.ts';
 import { EXIT, type ExitCode, unreachable, usage } from '../failure.ts';
 import type { Io } from '../io.ts';
-import { runningOn, withExamples, withState } from '../options.ts';
+import { runningOn, withExamples, withState, type Run } from '../options.ts';
 import { aborted, listenForSignals } from '../signals.ts';
 import { isSupervised, tellFailure, tellReady } from '../supervisor/messages.ts';
 
@@ -21,11 +21,7 @@ type ServeOptions = {
 const ORPHAN_GRACE_MS = 3_000;
 const LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 
-export function serveCommand(
-  program: Command,
-  run: (work: () => Promise<ExitCode>) => void,
-  io: Io,
-) {
+export function serveCommand(program: Command, run: Run, io: Io): void {
   const command = program
     .command('serve')
     .summary('run some roles in this process')
@@ -53,11 +49,16 @@ async function serve(io: Io, names: readonly string[], options: ServeOptions): P
   const supervised = isSupervised(io.env);
   const signals = listenForSignals();
   if (supervised) {
+    // It may have gone while this process was loading.
+    if (!process.connected) return EXIT.failed;
     process.once('disconnect', () => {
       setTimeout(() => process.exit(EXIT.failed), ORPHAN_GRACE_MS);
       process.kill(process.pid, 'SIGTERM');
     });
   }
+  const given = io.env.IRONCLAW_LOG_LEVEL ?? '';
+  const level = LEVELS.includes(given) ? (given as Level | 'silent') : 'info';
+  const logger = createLogger({ name: 'ironclaw', level, env: io.env });
   try {
     const roles = rolesOf(names);
     const { env, config } = settingsOf(io.env, {
@@ -66,15 +67,12 @@ async function serve(io: Io, names: readonly string[], options: ServeOptions): P
     });
     const { natsUrl, natsToken } = brokerOf(io, options.state);
     const { startHost } = await import('../host.ts');
-    const level = LEVELS.includes(io.env.IRONCLAW_LOG_LEVEL ?? '')
-      ? (io.env.IRONCLAW_LOG_LEVEL as Level | 'silent')
-      : 'info';
     const host = await startHost({
       roles,
       natsUrl,
       config,
       env: withSettings(env, { NATS_TOKEN: env.NATS_TOKEN ?? natsToken }),
-      logger: createLogger({ name: 'ironclaw', level, env: io.env }),
+      logger,
       version: VERSION,
       http: options.http,
     });
@@ -86,10 +84,11 @@ async function serve(io: Io, names: readonly string[], options: ServeOptions): P
     await host.close();
     return EXIT.ok;
   } catch (error) {
-    if (supervised) tellFailure(error);
-    throw error;
-  } finally {
-    if (process.connected) process.disconnect();
+    if (!supervised) throw error;
+    // The supervisor shows what it is told; a defect of ours is shown from the log.
+    const told = await tellFailure(error);
+    logger[told ? 'info' : 'error']({ err: error }, 'cannot start');
+    return EXIT.failed;
   }
 }
 

@@ -13,7 +13,14 @@ import type { Command } from 'commander';
 import { EXIT, type ExitCode, unreachable } from '../failure.ts';
 import { table } from '../format.ts';
 import type { Io } from '../io.ts';
-import { type JsonOption, runningOn, withExamples, withJson, withState } from '../options.ts';
+import {
+  type JsonOption,
+  runningOn,
+  withExamples,
+  withJson,
+  withState,
+  type Run,
+} from '../options.ts';
 
 type StreamsOptions = JsonOption & { state?: string; nats?: string };
 type Action = 'plan' | 'apply' | 'check';
@@ -25,11 +32,7 @@ const SAID: Record<Action, string> = {
 };
 const CONNECT_MS = 3_000;
 
-export function streamsCommand(
-  program: Command,
-  run: (work: () => Promise<ExitCode>) => void,
-  io: Io,
-) {
+export function streamsCommand(program: Command, run: Run, io: Io): void {
   const command = program
     .command('streams')
     .summary('compare the streams with their declarations, and apply them')
@@ -100,7 +103,8 @@ export async function openBroker(
     });
   } catch (error) {
     if (isAppError(error, 'DEPENDENCY_UNAVAILABLE')) {
-      throw unreachable(`The broker at ${url}`, error.message, error);
+      const { message: reason } = (error.cause ?? error) as Error;
+      throw unreachable(`The broker at ${url}`, reason, error);
     }
     throw error;
   }

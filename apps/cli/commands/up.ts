@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { modelFromEnv } from '#libs/models';
 import { openSettings } from '#libs/runtime';
 import { type Command, InvalidArgumentError } from 'commander';
@@ -6,7 +7,7 @@ import { EXIT, type ExitCode, Failure } from '../failure.ts';
 import { facts } from '../format.ts';
 import { type Io, paint } from '../io.ts';
 import { isAppError } from '#libs/contracts';
-import { withExamples, withJson, withState } from '../options.ts';
+import { withExamples, withJson, withState, type Run } from '../options.ts';
 import { aborted, listenForSignals, type Signals } from '../signals.ts';
 import { problemLine } from '../problem-line.ts';
 import { startSystem, type System } from '../supervisor/system.ts';
@@ -21,8 +22,10 @@ type UpOptions = {
 };
 
 const WORKERS_MAX = 64;
+/** A text to try it on. */
+const TRANSCRIPT = join(import.meta.dirname, '..', 'demo', 'call-transcript.md');
 
-export function upCommand(program: Command, run: (work: () => Promise<ExitCode>) => void, io: Io) {
+export function upCommand(program: Command, run: Run, io: Io): void {
   const command = program
     .command('up')
     .summary('run the whole system until Ctrl-C')
@@ -109,7 +112,8 @@ function welcome(io: Io, system: System, stateDir: string, model: string, env: E
     rows,
     '',
     'Try, in another terminal:',
-    `  npx ironclaw chat "Write a short note on what an event log is"${at}`,
+    `  npx ironclaw chat "Summarise the call" --file call.md=${TRANSCRIPT} \\`,
+    `    --playbook filesystem_agent.call_summary${at}`,
     `  npx ironclaw events --follow${at}`,
     '',
     'Ctrl-C stops it; the state stays.',

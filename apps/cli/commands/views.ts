@@ -6,7 +6,13 @@ import type { Client } from '../client.ts';
 import { EXIT, type ExitCode } from '../failure.ts';
 import { table } from '../format.ts';
 import type { Io } from '../io.ts';
-import { type ConnectionOptions, connectTo, withConnection, withExamples } from '../options.ts';
+import {
+  type ConnectionOptions,
+  connectTo,
+  withConnection,
+  withExamples,
+  type Run,
+} from '../options.ts';
 
 type Views = CallData<typeof API.ledger.views>;
 type RebuildOptions = ConnectionOptions & { wait: boolean };
@@ -14,11 +20,7 @@ type AnomalyOptions = ConnectionOptions & { run?: string; order?: string; limit?
 
 const POLL_MS = 500;
 
-export function viewsCommand(
-  program: Command,
-  run: (work: () => Promise<ExitCode>) => void,
-  io: Io,
-) {
+export function viewsCommand(program: Command, run: Run, io: Io): void {
   const command = program
     .command('views')
     .summary('the views: where they stand, rebuild, anomalies')

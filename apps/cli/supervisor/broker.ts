@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type RunningBroker, type StartBrokerOptions, startBroker } from '#libs/broker';
 import { AppError } from '#libs/contracts';
+import { EXIT, Failure } from '../failure.ts';
 import { crashCounter, GIVEN_UP } from './crashes.ts';
 
 export type SupervisedBroker = {
@@ -26,7 +27,9 @@ export async function superviseBroker(
     for (;;) {
       const verdict = crashed(performance.now());
       if (verdict.giveUp) {
-        throw new AppError('DEPENDENCY_UNAVAILABLE', { dependency: 'Broker', reason: GIVEN_UP });
+        const reason = `it ${GIVEN_UP}`;
+        const error = new AppError('DEPENDENCY_UNAVAILABLE', { dependency: 'The broker', reason });
+        throw new Failure(error, EXIT.failed, 'Look into log/broker.log of the state folder.');
       }
       await sleep(verdict.delayMs);
       try {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { AppError, fromErrorBody } from '#libs/contracts';
 import type { Env } from '../env.ts';
+import { EXIT, Failure } from '../failure.ts';
 import { crashCounter, GIVEN_UP } from './crashes.ts';
 import type { LogFile } from './log-file.ts';
 import { type ChildMessage, SUPERVISED } from './messages.ts';
@@ -80,7 +81,8 @@ export function superviseChild(spec: ChildSpec): Child {
       if (!wasReady && refusal?.retry === 'never') return giveUp(refusal);
       const verdict = crashed(performance.now());
       if (verdict.giveUp) return giveUp(gaveUp(name, how, log, refusal));
-      spec.onNotice(`${name} (pid ${child.pid}) ended: ${how}; starting it again`);
+      const why = refusal?.message ?? how;
+      spec.onNotice(`${name} (pid ${child.pid}) ended: ${why}; starting it again`);
       restart = setTimeout(start, verdict.delayMs);
     };
     child.once('exit', (code, signal) => end(signal ?? `exit code ${code}`));
@@ -115,12 +117,15 @@ export function superviseChild(spec: ChildSpec): Child {
   };
 }
 
-function gaveUp(name: string, how: string, log: LogFile, cause: AppError | undefined): AppError {
+function gaveUp(name: string, how: string, log: LogFile, cause: AppError | undefined): Failure {
   const last = cause === undefined ? how : cause.message;
-  return new AppError('DEPENDENCY_UNAVAILABLE', {
-    dependency: name,
-    reason: `it ${GIVEN_UP}, last with: ${last}. Its log is ${log.path}`,
-  });
+  const reason = `it ${GIVEN_UP}, last with: ${last}. Its log is ${log.path}`;
+  const error = new AppError('DEPENDENCY_UNAVAILABLE', { dependency: name, reason });
+  return new Failure(
+    error,
+    EXIT.failed,
+    'Look into that log, mend what it names, and start again.',
+  );
 }
 
 /**

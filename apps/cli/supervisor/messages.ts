@@ -16,16 +16,20 @@ export function isSupervised(env: Record<string, string | undefined>): boolean {
 }
 
 export function tellReady(url: string | null): void {
-  tell({ type: 'ready', url });
+  void tell({ type: 'ready', url });
 }
 
-export function tellFailure(error: unknown): void {
-  if (!isAppError(error)) return;
+/** Tells an error of the catalogue, and answers whether it was one. */
+export async function tellFailure(error: unknown): Promise<boolean> {
+  if (!isAppError(error)) return false;
   const body = errorBody(error);
-  if (!body.ok) tell({ type: 'failed', error: body.error });
+  if (!body.ok) await tell({ type: 'failed', error: body.error });
+  return true;
 }
 
-function tell(message: ChildMessage): void {
-  // A supervisor that is gone is noticed by 'disconnect'.
-  process.send?.(message, undefined, undefined, () => undefined);
+function tell(message: ChildMessage): Promise<void> {
+  return new Promise((resolve) => {
+    // A supervisor that is gone is noticed by 'disconnect'.
+    process.send?.(message, undefined, undefined, () => resolve());
+  });
 }

@@ -59,7 +59,14 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
   const undo: Undo[] = [];
   const runUndo = async (): Promise<void> => {
-    for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
+    for (let step = undo.pop(); step !== undefined; step = undo.pop()) {
+      try {
+        await step();
+      } catch (error) {
+        // The rest has to be stopped all the same.
+        options.onNotice(`while stopping: ${String(error)}`);
+      }
+    }
   };
   let stopped: Promise<void> | undefined;
   const stop = (): Promise<void> => {
@@ -70,7 +77,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   undo.push(() => removeRunning(layout.running));
   const failed = Promise.withResolvers<Error>();
   const parts: Parts = { ...options, logDir: layout.log, undo, onGiveUp: failed.resolve };
-  options.stop.addEventListener('abort', () => void stop().catch(failed.resolve));
+  options.stop.addEventListener('abort', () => void stop());
   try {
     options.stop.throwIfAborted();
     const { natsUrl, token } = await startBrokerPart(parts, layout.broker);
@@ -86,9 +93,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     const workers = startWorkers(parts, natsUrl);
     const [url] = await Promise.all([control.ready, ...workers.map(({ ready }) => ready)]);
     if (url === null) throw new Error('the control process serves no HTTP');
-    options.onNotice(
-      `control (gateway, ledger, co, vault, integration) and ${workers.length} worker${workers.length === 1 ? '' : 's'} are ready`,
-    );
+    const count = workers.length === 1 ? '1 worker' : `${workers.length} workers`;
+    options.onNotice(`control (${CONTROL_ROLES.join(', ')}) and ${count} are ready`);
     options.stop.throwIfAborted();
     writeRunning(layout.running, {
       pid: process.pid,

@@ -1,6 +1,7 @@
 /** A command line that a tool does not understand. */
 export class Usage extends Error {}
 
+/** Arguments, taken apart. */
 export type Parsed = { flags: Set<string>; values: Map<string, string>; rest: string[] };
 
 /**

@@ -17,6 +17,7 @@ const FILE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBL
 /** What a unit may look at: a worktree by its real path, and the patterns of `fs_allowlist`. */
 export type Place = { root: string; allow: readonly string[] };
 
+/** What lies at a path: its parts below the worktree, and what it is. */
 export type Found = { parts: string[]; stat: Stats };
 
 /** A file that is not there; the message is what a shell would say. */
@@ -45,6 +46,7 @@ export function lookFor(place: Place, path: string): Found {
   return found;
 }
 
+/** What was read of a file, and how long all of it is. */
 export type Bytes = { bytes: Buffer; size: number };
 
 /**
@@ -78,6 +80,7 @@ export function readSome(
   }
 }
 
+/** One entry of a folder. */
 export type Entry = { name: string; kind: 'file' | 'folder' | 'other' };
 
 /** The entries of a folder by name, git's own files left out; links are `other`. */
@@ -101,6 +104,7 @@ function mayShow({ allow }: Place, parts: readonly string[]): boolean {
   return leadsToAllowed(parts, allow);
 }
 
+/** Where the parts lie. */
 export function fullPath({ root }: Place, parts: readonly string[]): string {
   return [root, ...parts].join('/');
 }

@@ -14,6 +14,7 @@ export const EXIT = {
   unknown: 127,
 } as const;
 
+/** How one call ended. */
 export type ToolResult = {
   exit: number;
   output: string;

@@ -23,7 +23,7 @@ export type Output = {
 export type Tool = (place: Place, args: readonly string[], out: Output) => number;
 
 /** Limits of the tools. */
-export const TOOL_LIMITS = {
+const TOOL_LIMITS = {
   /** Bytes of one file that are looked at. */
   fileBytes: 4 * 1024 * 1024,
   /** Bytes of all files that one grep looks at. */

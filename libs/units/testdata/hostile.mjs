@@ -1,5 +1,4 @@
 // A unit whose code has turned hostile: it tries every way out and tells how each one ended.
-import './guard.mjs';
 import {
   readdirSync,
   readFileSync,
@@ -10,6 +9,7 @@ import {
   writeSync,
 } from 'node:fs';
 
+await import(new URL('guard.mjs', import.meta.url).href);
 const chunk = Buffer.alloc(65_536);
 const { task } = JSON.parse(
   chunk.subarray(0, readSync(0, chunk, 0, chunk.length, null)).toString(),
@@ -67,7 +67,7 @@ for (const name of [
   await attempt(`import ${name}`, () => import(`node:${name}`));
   await attempt(`builtin ${name}`, () => process.getBuiltinModule(name));
 }
-await attempt('data import', () => import('data:text/javascript,export default 1'));
+await attempt('data import', () => import(`data:text/javascript,${'export default 1'}`));
 await attempt('createRequire', async () => {
   const { createRequire } = await import('node:module');
   return createRequire(import.meta.url)('node:net').connect(Number(port), '127.0.0.1');

@@ -8,7 +8,7 @@ import { runUnit, type UnitEnd, type UnitHost, type UnitPorts } from '../host.ts
 import { detectIsolation } from '../isolation.ts';
 import type { Task, TaskLimits, ToolCall, ToolReport } from '../protocol.ts';
 
-export const LIMITS: TaskLimits = {
+const LIMITS: TaskLimits = {
   fileBytes: 1_000_000,
   totalBytes: 2_000_000,
   files: 16,
@@ -51,6 +51,7 @@ export async function createPlace(files: Record<string, string> = {}) {
     play: async (
       turns: [name: string, input: Record<string, unknown> | string[]][][],
       more: {
+        root?: string;
         allow?: string[];
         wanted?: string[];
         limits?: Partial<TaskLimits>;
@@ -61,7 +62,7 @@ export async function createPlace(files: Record<string, string> = {}) {
       } = {},
     ): Promise<Played> => {
       const task: Task = {
-        root,
+        root: more.root ?? root,
         allow: more.allow ?? ['./'],
         wanted: more.wanted ?? [],
         limits: { ...LIMITS, ...more.limits },

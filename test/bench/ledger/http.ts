@@ -42,41 +42,33 @@ export async function benchHttp(plan: Plan): Promise<Row[]> {
     server.seen.push({ rate, cpuMicros: micros / answered, ...latency });
     return rate;
   };
-  const against = (server: Server) =>
-    inPairs(
+  for (const server of [bare, role, alone]) await measure(server, plan.httpWarmUpMs);
+  const against = async (server: Server) => {
+    const warmUp = async (): Promise<void> => {
+      for (const one of [bare, server]) {
+        await measure(one, plan.warmUpMs);
+        one.seen = [];
+      }
+    };
+    const rates = await inPairs(
       plan.pairs,
       () => measure(bare),
       () => measure(server),
-      async () => {
-        for (const one of [bare, server]) {
-          await measure(one, plan.warmUpMs);
-          one.seen = [];
-        }
-      },
+      warmUp,
     );
+    return { rates, note: `${describe(bare)}; ${describe(server)}` };
+  };
   const withViews = await against(role);
-  const noteOfRole = `${describe(bare)}; ${describe(role)}`;
-  bare.seen = [];
   const withoutViews = await against(alone);
+  const unit = 'requests/s';
   return [
     pairRow(
-      {
-        id: 'http',
-        what: 'POST /events, ledger role',
-        unit: 'requests/s',
-        goal: 0.7,
-        note: noteOfRole,
-      },
-      withViews,
+      { id: 'http', what: 'POST /events, ledger role', unit, goal: 0.7, note: withViews.note },
+      withViews.rates,
     ),
     pairRow(
-      {
-        id: 'http-endpoint',
-        what: 'POST /events, without views',
-        unit: 'requests/s',
-        note: `${describe(bare)}; ${describe(alone)}`,
-      },
-      withoutViews,
+      { id: 'http-endpoint', what: 'POST /events, without views', unit, note: withoutViews.note },
+      withoutViews.rates,
     ),
   ];
 }

@@ -31,7 +31,7 @@ async function rowsOf(part: Exclude<Part, 'memory'>, plan: Plan): Promise<Row[]>
     case 'batch':
       return [await benchBatch(plan)];
     case 'projector':
-      return [await benchProjector(plan)];
+      return benchProjector(plan);
     case 'http':
       return benchHttp(plan);
   }

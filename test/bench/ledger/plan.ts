@@ -8,9 +8,13 @@ export type Plan = {
   /** One round of one side, where rounds go by time. */
   roundMs: number;
   warmUpMs: number;
+  /** For each server: until the compiler is done with it. */
+  httpWarmUpMs: number;
   /** Events that the projector works through in one round. */
   projectorEvents: number;
   projectorPairs: number;
+  /** For each of its figures; no further pair is begun after this. */
+  projectorBudgetMs: number;
   /** Events of the memory figures. */
   memoryEvents: number;
   /** How long roles are waited for before their memory is read. */
@@ -24,12 +28,14 @@ export function planFor(options: BenchOptions): Plan {
   const { quick, sync, events, waitSeconds } = options;
   return {
     sync,
-    pairs: quick ? 3 : 7,
+    pairs: quick ? 3 : 5,
     roundMs: quick ? 200 : 1_200,
-    warmUpMs: quick ? 200 : 600,
+    warmUpMs: quick ? 200 : 1_000,
+    httpWarmUpMs: quick ? 500 : 5_000,
     projectorEvents: Math.min(events, quick ? PROJECTOR_EVENTS / 10 : PROJECTOR_EVENTS),
     projectorPairs: quick ? 2 : 4,
+    projectorBudgetMs: quick ? 3_000 : 14_000,
     memoryEvents: events,
-    memoryWaitMs: 1_000 * (waitSeconds ?? (quick ? 8 : 80)),
+    memoryWaitMs: 1_000 * (waitSeconds ?? (quick ? 8 : 60)),
   };
 }
