@@ -114,7 +114,8 @@ async function servedList(client: Client, what: 'runs' | 'orders', seq: number) 
       const text = JSON.stringify(row);
       rows.push({ id, status: String(row.status), version: Number(row.version), text });
     }
-    if (Number(page.as_of) < seq) throw new Error(`${what} reflect ${page.as_of}, not ${seq}`);
+    const asOf = Number(page.as_of);
+    if (asOf < seq) throw new Error(`${what} reflect ${asOf}, not ${seq}`);
     cursor = (page.next_cursor as string | null) ?? '';
   } while (cursor !== '');
   return rows;

@@ -37,7 +37,8 @@ export function checkOnce({ orders, runs, effective }: History): Violation[] {
       void found.push({ invariant, message: `order ${order_id} ${message}`, order_id });
     const completed = attemptsOf(events, 'ORDER_COMPLETED');
     const twice = completed.filter((attempt, index) => completed.indexOf(attempt) !== index);
-    if (twice.length > 0) tell('completed once', `completed attempt ${twice[0]} more than once`);
+    if (twice.length > 0)
+      tell('completed once', `completed attempt ${String(twice[0])} more than once`);
     const integrated = events.filter(({ type }) => type === 'INTEGRATED');
     if (integrated.length > 1) tell('completed once', `was INTEGRATED ${integrated.length} times`);
     const first = integrated[0]?.seq ?? Number.POSITIVE_INFINITY;
@@ -50,7 +51,8 @@ export function checkOnce({ orders, runs, effective }: History): Violation[] {
     );
     for (const [attempt, claims] of owners) {
       const units = new Set(claims.map(({ unit_id }) => unit_id));
-      if (units.size > 1) tell('completed once', `attempt ${attempt} had ${units.size} owners`);
+      if (units.size > 1)
+        tell('completed once', `attempt ${String(attempt)} had ${units.size} owners`);
     }
     const granted = (runs.get(order.run_id ?? '')?.replans ?? []).filter(
       ({ blocked_order_id }) => blocked_order_id === order_id,
