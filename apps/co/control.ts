@@ -72,40 +72,7 @@ export function createControl(context: RoleContext, runs: Runs) {
     pause: (target: PauseTarget) => setPaused(target, true),
     resume: (target: PauseTarget) => setPaused(target, false),
 
-    feedback: async (input: InputOf<typeof API.co.feedback>) => {
-      const { run_id, verdict, order_id, user_id, note, correction } = input;
-      const { theater_id } = await runs.locate(run_id);
-      const { state } = await runs.load({ run_id, theater_id });
-      if (
-        order_id !== undefined &&
-        !requiredOrders(state).some((one) => one.order_id === order_id)
-      ) {
-        throw new AppError('ORDER_NOT_FOUND', { id: order_id }, { field: 'order_id' });
-      }
-      const text =
-        correction === undefined
-          ? undefined
-          : await putObject(broker, new TextEncoder().encode(correction));
-      const event = {
-        event_id: log.defaults.newId(),
-        ts: log.defaults.now().toISOString(),
-        type: 'FEEDBACK_RECORDED',
-        garrison_id: config.garrisonId,
-        theater_id,
-        run_id,
-        order_id: null,
-        unit_id: null,
-        payload: {
-          verdict,
-          ...(order_id !== undefined && { order_id }),
-          ...(user_id !== undefined && { user_id }),
-          ...(note !== undefined && { note }),
-          ...(text && { correction: { sha256: text.sha256, bytes: text.bytes } }),
-        },
-      } satisfies AnyEvent;
-      const { event_id } = await log.append(event, { tsGiven: false });
-      return { run_id, event_id };
-    },
+    feedback: (input: Feedback) => recordFeedback(context, runs, input),
   };
 }
 
@@ -120,4 +87,42 @@ function checkTarget({ run_id, theater_id, class: workerClass }: PauseTarget): v
   if (theater_id === undefined && workerClass === undefined) {
     throw invalid('run_id', 'or theater_id or class must be given');
   }
+}
+
+type Feedback = InputOf<typeof API.co.feedback>;
+
+async function recordFeedback(
+  { broker, log, config }: RoleContext,
+  runs: Runs,
+  input: Feedback,
+): Promise<{ run_id: string; event_id: string }> {
+  const { run_id, verdict, order_id, user_id, note, correction } = input;
+  const { theater_id } = await runs.locate(run_id);
+  const { state } = await runs.load({ run_id, theater_id });
+  if (order_id !== undefined && !requiredOrders(state).some((one) => one.order_id === order_id)) {
+    throw new AppError('ORDER_NOT_FOUND', { id: order_id }, { field: 'order_id' });
+  }
+  const text =
+    correction === undefined
+      ? undefined
+      : await putObject(broker, new TextEncoder().encode(correction));
+  const event = {
+    event_id: log.defaults.newId(),
+    ts: log.defaults.now().toISOString(),
+    type: 'FEEDBACK_RECORDED',
+    garrison_id: config.garrisonId,
+    theater_id,
+    run_id,
+    order_id: null,
+    unit_id: null,
+    payload: {
+      verdict,
+      ...(order_id !== undefined && { order_id }),
+      ...(user_id !== undefined && { user_id }),
+      ...(note !== undefined && { note }),
+      ...(text && { correction: { sha256: text.sha256, bytes: text.bytes } }),
+    },
+  } satisfies AnyEvent;
+  const { event_id } = await log.append(event, { tsGiven: false });
+  return { run_id, event_id };
 }

@@ -90,7 +90,8 @@ export function stepsOf(
     const before =
       depends_on.length > NAMED_FILES_MAX ? [`outputs/${runId}/*`] : depends_on.map(out);
     const reads = depends_on.length === 0 || type === 'verify' ? inputs : [];
-    const prompt: PromptSpec = { system: SYSTEMS[type], files: [...reads, ...before], task: type };
+    const files = [...before, ...reads].slice(0, LIMITS.inputFiles);
+    const prompt: PromptSpec = { system: SYSTEMS[type], files, task: type };
     return {
       key: prefix + key,
       type,

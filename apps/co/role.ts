@@ -1,6 +1,5 @@
 import { API, type EventType, type StoredEvent } from '#libs/contracts';
 import { startReactor } from '#libs/eventlog';
-import { nextForRun } from '#libs/orders';
 import {
   createPauses,
   healthHandler,
@@ -11,10 +10,12 @@ import {
 } from '#libs/runtime';
 import { defineService } from '#libs/service';
 import { createAdvance } from './advance.ts';
+import { dispatchAnswer, playbookList } from './answers.ts';
 import { createRunClock } from './clock.ts';
 import { createControl } from './control.ts';
 import { createEscalations } from './escalations.ts';
 import { BUILT_IN_PLAYBOOKS, loadPlaybooks } from './playbooks.ts';
+import { rulesFor } from './rules.ts';
 import { createRuns, type RunPlace } from './runs.ts';
 import { advanceTheater } from './theater.ts';
 
@@ -56,7 +57,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   const playbooks = await loadPlaybooks([BUILT_IN_PLAYBOOKS, ...config.playbookDirs]);
   const pauses = createPauses(context.log);
   const runs = createRuns(context, playbooks, settings);
-  const advance = createAdvance(context, runs, playbooks, pauses);
+  const advance = createAdvance({ context, runs, playbooks, pauses });
   const control = createControl(context, runs);
   const escalations = createEscalations(context);
   const clock = createRunClock(context, runs, pauses);
@@ -109,29 +110,10 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       const place = await runs.locate(run_id);
       await runs.dispatch(place);
       const { state } = await runs.load(place);
-      const step = nextForRun(state).find((one) => one.do === 'enqueue');
-      const enqueued = step?.do === 'enqueue' ? step.orderIds : [];
-      const waiting = [...state.orders.values()]
-        .filter(
-          ({ created, status, enqueued_at }) =>
-            created && status === 'QUEUED' && enqueued_at === null,
-        )
-        .map(({ order_id }) => order_id)
-        .filter((id) => !enqueued.includes(id));
-      return { run_id, enqueued, waiting };
+      return dispatchAnswer(run_id, state, await rulesFor(runs, pauses, place, state));
     },
     synthesize: async ({ run_id }) => runs.synthesize(await runs.locate(run_id)),
-    playbooks: async () => ({
-      playbooks: [...playbooks.values()].map(
-        ({ name, version, description, steps, variables }) => ({
-          name,
-          version,
-          description,
-          variables: Object.keys(variables),
-          steps: steps.map(({ key, type, depends_on }) => ({ key, type, depends_on })),
-        }),
-      ),
-    }),
+    playbooks: async () => ({ playbooks: playbookList(playbooks) }),
     health: healthHandler(context, 'co'),
   });
   const parts = [reactor, ...timers];

@@ -25,7 +25,7 @@ import {
 } from '#libs/runtime';
 import canonicalize from 'canonicalize';
 import { capsOf, filledFor, plannedSteps } from './planning.ts';
-import { choosePlaybook, type Playbooks } from './playbooks.ts';
+import { choosePlaybook, DEFAULT_PLAYBOOK, type Playbooks } from './playbooks.ts';
 import { createRouting } from './routing.ts';
 
 export type RunPlace = { run_id: string; theater_id: string };
@@ -93,7 +93,7 @@ export function createRuns(context: RoleContext, playbooks: Playbooks, settings:
       theaterId,
       user_id,
       // As it was asked for: a newer version may have come when it is asked again.
-      playbook: named,
+      playbook: input.playbook ?? DEFAULT_PLAYBOOK,
       variables,
       settings: own,
       inputs,

@@ -18,7 +18,7 @@ export async function advanceTheater(
 ): Promise<void> {
   if ((await pauses.heldBy({ theater_id }, resumedSeq)) !== null) return;
   let cursor: string | undefined;
-  let failure: unknown;
+  let failure: Error | undefined;
   do {
     const page = await client.call(API.ledger.runs, {
       theater_id,
@@ -31,7 +31,7 @@ export async function advanceTheater(
       try {
         await advance({ run_id, theater_id });
       } catch (error) {
-        failure = error;
+        failure = error instanceof Error ? error : new Error(String(error));
       }
     }
     cursor = page.next_cursor ?? undefined;
