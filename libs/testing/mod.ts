@@ -5,6 +5,12 @@ export {
   testLogger,
   waitFor,
 } from './broker.ts';
+export {
+  type ClusterNode,
+  startTestCluster,
+  type TestCluster,
+  type TestClusterOptions,
+} from './cluster.ts';
 export { type EventScript, eventScript, type Verdict, when } from './decider.ts';
 export { arbitraryEvent, arbitraryLedger } from './event-arbitrary.ts';
 export {
