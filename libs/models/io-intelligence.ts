@@ -123,8 +123,9 @@ function refusesTools({ code, details }: AppError): boolean {
   return code === 'MODEL_ERROR' && [400, 404, 422].includes(Number(details?.['status']));
 }
 
-function withoutTools({ tools: _, ...request }: ModelRequest): ModelRequest {
-  return request;
+function withoutTools(request: ModelRequest): ModelRequest {
+  const { tools: _refused, ...rest } = request;
+  return rest;
 }
 
 function makeClient(options: OpenAiOptions, timeout: number): OpenAI {
