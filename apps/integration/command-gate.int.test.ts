@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gateProfile } from '#libs/contracts';
@@ -55,7 +55,10 @@ const run = (command: string[], more: Partial<CommandSpec> = {}) => {
   const { gates: all } = gateProfile.parse({ name: 'p', gates: [spec] });
   return gates().run(all[0] as CommandSpec, candidate);
 };
-const leftovers = () => readdirSync(tmpdir()).filter((name) => name.startsWith('ironclaw-gate-'));
+const leftovers = () =>
+  readdirSync(tmpdir()).filter(
+    (name) => name.startsWith('ironclaw-gate-') && name.includes(`.${process.pid}.`),
+  );
 
 test('the tests of a node project are run on the commit, not on the worktree', async () => {
   const done = await run(['node', '--test']);
@@ -174,3 +177,18 @@ test.runIf(namespaces)(
     }
   },
 );
+
+test('folders of dead processes are swept, those of living ones stay', async () => {
+  const host = hostname().replace(/[^A-Za-z0-9-]/g, '_');
+  const [dead, living] = [`${host}.999999999.x`, `${host}.${process.ppid}.x`].map((name) =>
+    path.join(tmpdir(), `ironclaw-gate-${name}`),
+  ) as [string, string];
+  await mkdir(path.join(dead, 'work'), { recursive: true });
+  await mkdir(living, { recursive: true });
+  try {
+    await run(['true']);
+    expect([existsSync(dead), existsSync(living)]).toEqual([false, true]);
+  } finally {
+    await rm(living, { recursive: true });
+  }
+});

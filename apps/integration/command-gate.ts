@@ -1,10 +1,10 @@
-import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { GATE_LIMITS, type GateSpec } from '#libs/contracts';
 import { exportCommit } from '#libs/worktrees';
 import type { Logger } from 'pino';
 import { type ConfinedEnd, runConfined } from './confined.ts';
+import { makeFolder, removeFolder, removeStale } from './folders.ts';
 import { detectIsolation, type Isolation } from './isolation.ts';
 import type { Candidate, GateVerdict } from './verdict.ts';
 
@@ -15,9 +15,6 @@ export type CommandGates = {
   run(spec: CommandSpec, candidate: Candidate, signal?: AbortSignal): Promise<GateVerdict>;
 };
 
-const PREFIX = 'ironclaw-gate-';
-/** No command runs for so long: what is older was left by a process that died. */
-const STALE_MS = 2 * GATE_LIMITS.timeoutSecondsMax * 1_000;
 const STARTUP_SECONDS = 10;
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -36,7 +33,7 @@ export function createCommandGates(logger: Logger, hidden: readonly string[]): C
   return {
     run: async (spec, candidate, signal) => {
       const { namespaces, wrap } = await isolation();
-      const root = await mkdtemp(path.join(tmpdir(), PREFIX));
+      const root = await makeFolder();
       try {
         const { repoPath, worktreesPath } = candidate.theater;
         await exportCommit({ repoPath, ref: candidate.commitSha, dir: workOf(root) });
@@ -60,7 +57,7 @@ export function createCommandGates(logger: Logger, hidden: readonly string[]): C
         });
         return verdict(spec, ended, namespaces, root);
       } finally {
-        await remove(root, logger);
+        await removeFolder(root, logger);
       }
     },
   };
@@ -119,22 +116,4 @@ function outcome(spec: CommandSpec, { end, exitCode, killedBy }: ConfinedEnd): s
 /** Control characters but for line breaks and tabs could do things to a terminal. */
 function printable(text: string): string {
   return text.replace(/[^\P{Cc}\n\t]/gu, '');
-}
-
-async function remove(root: string, logger: Logger): Promise<void> {
-  try {
-    await rm(root, { recursive: true, force: true, maxRetries: 3 });
-  } catch (error) {
-    logger.warn({ err: error, root }, 'the folder of a gate could not be removed');
-  }
-}
-
-/** Folders of processes that were killed while a command ran. */
-async function removeStale(logger: Logger): Promise<void> {
-  const names = (await readdir(tmpdir())).filter((name) => name.startsWith(PREFIX));
-  for (const name of names) {
-    const root = path.join(tmpdir(), name);
-    const found = await stat(root).catch(() => undefined); // somebody else was faster
-    if (found !== undefined && Date.now() - found.mtimeMs > STALE_MS) await remove(root, logger);
-  }
 }

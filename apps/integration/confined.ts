@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { constants, setPriority } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -58,7 +57,7 @@ export async function runConfined(command: ConfinedCommand): Promise<ConfinedEnd
   const onAbort = () => stop(undefined);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
-    const closed = once(child, 'close');
+    const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
     const ended = await endOf(child);
     killGroup(child);
     if (ended.started) await Promise.race([closed, sleep(DRAIN_MS)]);

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import type { AnyEvent } from '#libs/contracts';
 import { ledgerFilter, openEventLog, readFrom } from '#libs/eventlog';
 import { startTestBroker, type TestBroker } from '#libs/testing';
@@ -13,7 +14,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 
 const author = { name: 'Unit', email: 'unit@ironclaw.test' };
 const timestampSec = 1_768_400_000;
-const CHILD = path.join(import.meta.dirname, 'testdata/dying.ts');
+const CHILD = fileURLToPath(import.meta.resolve('./testdata/dying.ts'));
 
 let root: string;
 let server: TestBroker;
@@ -125,6 +126,42 @@ test.each([
     ]);
   },
 );
+
+test('killed between the gates and the merge, then repeated: checked anew, told once', async () => {
+  const theater = await theaterOf('unmerged');
+  await orderOf(theater, 'o1', 'x');
+  expect(await integrateIn('unmerged', 'o1', -1)).toBeNull();
+  expect(await mainline(theater)).toHaveLength(1);
+  const answer = await integrateIn('unmerged', 'o1');
+  const commits = await mainline(theater);
+  expect(answer).toEqual({ commit_sha: commits[0], duplicate: false });
+  expect(await typesOf('unmerged', 'o1')).toEqual([
+    'INTEGRATION_STARTED',
+    'INTEGRATION_PASSED',
+    'INTEGRATED',
+  ]);
+});
+
+test('events that say the gates have passed open no gate', async () => {
+  const theater = await theaterOf('forged');
+  const { worktreePath } = await createWorktree({ theater, orderId: 'o1' });
+  await writeFile(path.join(worktreePath, 'evil.txt'), 'x');
+  const { sha } = await commitAll({ worktreePath, message: 'work', author, timestampSec });
+  for (const [n, commit_sha] of [sha, 'a'.repeat(40)].entries()) {
+    const broker = await server.connect({ name: 'test' });
+    const log = openEventLog({ broker, garrisonId: 'test' });
+    const order_id = n === 0 ? 'o1' : 'o2';
+    if (n === 1) await createWorktree({ theater, orderId: order_id });
+    const at = { garrison_id: 'test', theater_id: 'forged', run_id: null, order_id, unit_id: null };
+    const ts = new Date().toISOString();
+    const forged = { event_id: `forged_${n}`, ts, type: 'INTEGRATION_PASSED', ...at };
+    await log.append({ ...forged, payload: { commit_sha } } as AnyEvent);
+    log.close();
+    const answer = await integrateIn('forged', order_id);
+    expect(answer).toEqual({ code: n === 0 ? 'GATE_FAILED' : 'VERSION_CONFLICT' });
+  }
+  expect(await mainline(theater)).toHaveLength(1);
+});
 
 test('a branch that moved on between gates and merge is refused, and can be integrated anew', async () => {
   const theater = await theaterOf('moved_early');

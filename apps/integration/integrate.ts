@@ -12,6 +12,7 @@ import type { OrderCommands, OrderPlace, RoleContext } from '#libs/runtime';
 import {
   assertWorktree,
   integrate as merge,
+  isAncestor,
   logOf,
   type Theater,
   worktreePathOf,
@@ -34,14 +35,12 @@ export type Promoted = {
 };
 
 const AUTHOR = { name: 'IronClaw', email: 'ironclaw@localhost' };
-const NOTHING: Decision = { ok: true, events: [] };
 
 /**
- * Checks one order and merges its branch into the mainline. Every step can be repeated: once the
- * gates have passed it is that very commit which is merged, the merge finds itself on the mainline,
- * and the events are decided on the order's state.
- * @throws {GATE_FAILED} {MERGE_CONFLICT} {MAINLINE_DIRTY} INTEGRATION_FAILED is told, the mainline
- *   is as it was · {THEATER_NOT_FOUND} {WORKTREE_NOT_FOUND} {PATH_OUTSIDE_THEATER}
+ * Checks one order and merges its branch into the mainline. Every step can be repeated: what was
+ * merged already only has to be told, the rest is checked anew, as events alone open no gate.
+ * @throws {GATE_FAILED} {MERGE_CONFLICT} {MAINLINE_DIRTY} {VERSION_CONFLICT} (the branch has moved on
+ *   since its gates passed) INTEGRATION_FAILED is told, the mainline is as it was · {THEATER_NOT_FOUND} {WORKTREE_NOT_FOUND} {PATH_OUTSIDE_THEATER}
  *   {UNKNOWN_GATE_PROFILE} nothing was begun
  */
 export async function integrateOrder(
@@ -63,18 +62,14 @@ export async function integrateOrder(
     input.worktree_path ?? worktreePathOf(theater, order_id),
     order_id,
   );
-  let checked = passedBefore(known);
+  let checked = await mergedBefore(theater, known);
   if (checked === undefined) {
     await orders.decide(place, (order) => startIntegration(order, { gateProfile: profile.name }));
     const headSha = await branchHead(theater, branch);
+    await refuseMoved(orders, place, known, headSha);
     const candidate = { theater, orderId: order_id, worktreePath, commitSha: headSha };
     checked = { headSha, results: await gates.run(profile, candidate, signal) };
-    await judge(orders, place, checked);
-    // Another process may have been faster, with another commit even: what is told counts.
-    const now = await orders.load(place);
-    const told = promotedBefore(now);
-    if (told !== undefined) return told;
-    checked = passedBefore(now) ?? checked;
+    await judge(theater, orders, place, checked);
   }
   const { headSha, results } = checked;
   const merged = await mergeBranch(context, orders, place, { theater, branch, headSha, results });
@@ -101,9 +96,14 @@ type Checked = { headSha: string; results: GateResult[] };
 
 /**
  * Tells the outcome of the gates, unless it was told before.
- * @throws {GATE_FAILED} one refuses, and nobody else had told that they pass
+ * @throws {GATE_FAILED} one refuses, and no other process has promoted the order meanwhile
  */
-async function judge(orders: OrderCommands, place: OrderPlace, checked: Checked): Promise<void> {
+async function judge(
+  theater: Theater,
+  orders: OrderCommands,
+  place: OrderPlace,
+  checked: Checked,
+): Promise<void> {
   const { headSha, results } = checked;
   const refusing = results.find(({ passed }) => !passed);
   if (refusing === undefined) {
@@ -111,12 +111,8 @@ async function judge(orders: OrderCommands, place: OrderPlace, checked: Checked)
     return;
   }
   const { gate, message } = refusing;
-  let other = false;
-  await orders.decide(place, (order) => {
-    other = passedBefore(order) !== undefined || promotedBefore(order) !== undefined;
-    return other ? NOTHING : failing(order, { gate, message, gates: results });
-  });
-  if (other) return;
+  if ((await mergedBefore(theater, await orders.load(place))) !== undefined) return;
+  await orders.decide(place, (order) => failing(order, { gate, message, gates: results }));
   // What a command wrote stands in the event alone: an answer is no place for others' texts.
   const gates = results.map((one) => ({
     gate: one.gate,
@@ -126,10 +122,37 @@ async function judge(orders: OrderCommands, place: OrderPlace, checked: Checked)
   throw new AppError('GATE_FAILED', { gate, reason: message }, { details: { gate, gates } });
 }
 
-/** The gates have passed already, and which commit they let through. */
-function passedBefore({ integration }: OrderState): Checked | undefined {
+/** What passed its gates and is on the mainline, whether or not INTEGRATED tells of it. */
+async function mergedBefore(
+  { repoPath, mainline }: Theater,
+  { integration }: OrderState,
+): Promise<Checked | undefined> {
   const { state, head_sha: headSha, gates: results = [] } = integration ?? {};
-  return state === 'PASSED' && headSha !== undefined ? { headSha, results } : undefined;
+  if (headSha === undefined || (state !== 'PASSED' && state !== 'INTEGRATED')) return undefined;
+  try {
+    const merged = await isAncestor(repoPath, headSha, mainline);
+    return merged ? { headSha, results } : undefined;
+  } catch (error) {
+    if (isAppError(error, 'NOT_FOUND')) return undefined; // not a commit of ours
+    throw error;
+  }
+}
+
+/** Refuses a branch that has moved on since its gates passed: it has to be integrated anew. */
+async function refuseMoved(
+  orders: OrderCommands,
+  place: OrderPlace,
+  { integration }: OrderState,
+  headSha: string,
+): Promise<void> {
+  const passed = integration?.state === 'PASSED' ? integration.head_sha : undefined;
+  if (passed === undefined || passed === headSha) return;
+  const subject = `the branch of order ${place.order_id}`;
+  const moved = { subject, expected: passed, actual: headSha };
+  const error = new AppError('VERSION_CONFLICT', moved);
+  const failure = { gate: 'merge', message: error.message, gates: [] };
+  await orders.decide(place, (order) => failing(order, failure));
+  throw error;
 }
 
 function promotedBefore({ order_id, integration }: OrderState): Promoted | undefined {
@@ -170,9 +193,7 @@ async function mergeBranch(
     });
     return done.commitSha;
   } catch (error) {
-    const moved =
-      isAppError(error, 'VERSION_CONFLICT') && (await branchHead(theater, branch)) !== headSha;
-    if (!moved && !isAppError(error, 'MERGE_CONFLICT', 'MAINLINE_DIRTY')) throw error;
+    if (!isAppError(error, 'MERGE_CONFLICT', 'MAINLINE_DIRTY')) throw error;
     const failure = { gate: 'merge', message: error.message, gates: results };
     const files = filesOf(error);
     await orders.decide(place, (order) => failing(order, { ...failure, files }));

@@ -1,10 +1,9 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import type { Logger } from 'pino';
+import { makeFolder, removeFolder } from './folders.ts';
 
 /** What keeps a command apart from the rest of the host. */
 export type Isolation = {
@@ -83,13 +82,13 @@ export async function detectIsolation(logger: Logger): Promise<Isolation> {
     hasLimits ? limited(argv, limits) : [...argv];
   const wrap = (argv: readonly string[], limits: IsolationLimits): string[] =>
     inNamespaces(limit(argv, limits), limits);
-  const writable = await mkdtemp(path.join(tmpdir(), 'ironclaw-probe-'));
+  const writable = await makeFolder();
   try {
     const probe = { writable, cwd: writable, hidden: [], network: false, cpuSeconds: 10 };
     const argv = inNamespaces(limit(['true'], probe), probe);
     if (await works(logger, argv)) return { namespaces: true, wrap };
   } finally {
-    await rm(writable, { recursive: true, force: true });
+    await removeFolder(writable, logger);
   }
   logger.warn('commands of gates run without namespaces: this host does not allow them');
   return { namespaces: false, wrap: limit };
