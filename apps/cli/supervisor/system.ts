@@ -13,7 +13,17 @@ import { type LogFile, type LogRecord, openLogFile } from './log-file.ts';
 import { removeRunning, writeRunning } from './running.ts';
 
 /** The roles of the process that is not a worker. */
-const CONTROL_ROLES = ['ledger', 'vault', 'observer', 'integration', 'co', 'learning', 'gateway'];
+const CONTROL_ROLES = [
+  'ledger',
+  'vault',
+  'observer',
+  'integration',
+  'co',
+  'learning',
+  'duty-officer',
+  'sentinel',
+  'gateway',
+];
 const STOP_GRACE_MS = 10_000;
 
 export type SystemOptions = {

@@ -38,12 +38,12 @@ const openMemoryWorkspace: OpenWorkspace = (theater, { worktreePath }) => {
   const files = new Map<string, Uint8Array>();
   files.set('order.json', Buffer.from(orderJson(theater.theaterId, orderId)));
   return {
+    root: worktreePath,
     readFile: async (path) => {
       const bytes = files.get(path);
       if (bytes === undefined) throw new AppError('ARTIFACT_NOT_FOUND', { path });
       return bytes;
     },
-    listFiles: async (folder) => [...files.keys()].filter((path) => path.startsWith(`${folder}/`)),
     writeFiles: async (written) => {
       for (const { path, bytes } of written) files.set(path, bytes);
     },
