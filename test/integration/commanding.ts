@@ -73,7 +73,7 @@ function commanding(system: System, dispose: () => Promise<void>): Commanding {
       const { orders } = await client.call(API.ledger.orders, { run_id, at_least, limit: 200 });
       return (orders as Data[]).find((one) => one.step === step && wanted(one));
     };
-    return waitFor(look, { timeoutMs: 15_000 });
+    return waitFor(look, { timeoutMs: 30_000 });
   };
   const due = (run_id: string, step: string, attempt: number) =>
     order(run_id, step, (one) => units.isEnqueued(one) && one.attempt === attempt);
@@ -112,7 +112,7 @@ function commanding(system: System, dispose: () => Promise<void>): Commanding {
         { type: 'ORDER_FAILED', payload },
       ]);
     },
-    end: (run_id) => units.runEnd(system, run_id),
+    end: (run_id) => units.runEnd(system, run_id, 30_000),
     types: async (run_id) => (await system.eventsOf({ run_id })).map(({ type }) => type as string),
     question: (run_id) =>
       waitFor(
@@ -121,7 +121,7 @@ function commanding(system: System, dispose: () => Promise<void>): Commanding {
           const asked = await client.call(API.gateway.escalations, { run_id, at_least });
           return asked.escalations.find((one) => one.decision_by !== null && !one.decision);
         },
-        { timeoutMs: 15_000 },
+        { timeoutMs: 30_000 },
       ),
     [Symbol.asyncDispose]: dispose,
   };

@@ -162,9 +162,9 @@ describe('a wait survives', () => {
     await it.system.testBroker.restart();
     await it.system.process('co').restart();
     const input = { escalation_id: escalation_id as string, ...BY };
-    await waitFor(() => it.client.call(API.co.approve, input), { timeoutMs: 15_000 });
+    await waitFor(() => it.client.call(API.co.approve, input), { timeoutMs: 30_000 });
     await it.work(approved, 'second');
     expect(await it.end(approved)).toMatchObject({ status: 'COMPLETE' });
     expect((await it.end(late)).reason).toContain('nobody decided');
-  }, 60_000);
+  }, 120_000);
 });
