@@ -40,7 +40,8 @@ const AUTHOR = { name: 'IronClaw', email: 'ironclaw@localhost' };
  * Checks one order and merges its branch into the mainline. Every step can be repeated: what was
  * merged already only has to be told, the rest is checked anew, as events alone open no gate.
  * @throws {GATE_FAILED} {MERGE_CONFLICT} {MAINLINE_DIRTY} {VERSION_CONFLICT} (the branch has moved on
- *   since its gates passed) INTEGRATION_FAILED is told, the mainline is as it was · {THEATER_NOT_FOUND} {WORKTREE_NOT_FOUND} {PATH_OUTSIDE_THEATER}
+ *   since its gates passed) INTEGRATION_FAILED is told, the mainline is as it was
+ * @throws {THEATER_NOT_FOUND} {WORKTREE_NOT_FOUND} {PATH_OUTSIDE_THEATER}
  *   {UNKNOWN_GATE_PROFILE} nothing was begun
  */
 export async function integrateOrder(

@@ -33,7 +33,8 @@ const PURE: Record<string, string[]> = {
 
 /** Single imports that are right although no arrow allows them: importer, imported. */
 const EXCEPTIONS: [RegExp, RegExp][] = [
-  [/^(libs\/broker|apps\/cli|deploy\/nats)\//, /^deploy\/bootstrap\/nats-server\.mjs$/],
+  [/^(libs\/broker|apps\/cli)\//, /^deploy\/bootstrap\/nats-server\.mjs$/],
+  [/^deploy\//, /^deploy\/bootstrap\/[^/]+\.mjs$/],
   [/^apps\/cli\/env\.ts$/, /^package\.json$/],
   [/^apps\/cli\/ironclaw\.cjs$/, /^deploy\/bootstrap\/find-node\.cjs$/],
   [/^apps\/cli\/roles\.ts$/, /^apps\/[^/]+\/role\.ts$/],
