@@ -3,8 +3,7 @@ import { configDefaults, defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['**/*.unit.test.ts', '**/*.int.test.ts', 'test/**/*.test.ts'],
-    // Container tests need an engine and minutes: they have their own command.
-    exclude: [...configDefaults.exclude, '**/.ironclaw/**', 'test/containers/**'],
+    exclude: [...configDefaults.exclude, '**/.ironclaw/**'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 30_000,

@@ -142,8 +142,10 @@ include accounts.conf
   });
 
   test.each([
-    ['worker', JOB],
     ['worker', 'tmr.v1.deadline.x'],
+    ['worker', 'dead.v1.jobs'],
+    ['worker', 'svc.v1.vault.open-theater'],
+    ['worker', '_INBOX_control.x'],
     ['worker', 'intake.v1.events'],
     ['ingest', FACT],
     ['ingest', JOB],
