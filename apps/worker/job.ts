@@ -9,7 +9,7 @@ import {
 } from '#libs/contracts';
 import { jobSubject, setAside } from '#libs/eventlog';
 import { deadLetterJob, failOrder, hasRetriesLeft, type OrderState } from '#libs/orders';
-import type { RoleContext } from '#libs/runtime';
+import type { Pauses, RoleContext } from '#libs/runtime';
 import { assertWorktree } from '#libs/worktrees';
 import type { AttemptTools } from './attempt.ts';
 import { type Delivery, holdLease, type Lease, LeaseLost } from './lease.ts';
@@ -21,6 +21,7 @@ import type { OpenWorkspace, Workspace } from './workspace.ts';
 export type JobTools = AttemptTools & {
   context: RoleContext;
   openWorkspace: OpenWorkspace;
+  pauses: Pauses;
   /** Aborted, with `Stopping`, when the jobs at work have to be handed back. */
   stopping: AbortSignal;
 };
@@ -31,11 +32,11 @@ export class Stopping extends Error {}
 /** A job that cannot be worked on yet. */
 class TooEarly extends Error {}
 
-/** A job that has to wait until the model provider takes work again. */
+/** A job that has to wait: for the model provider, or for a pause to end. */
 class OnHold extends Error {
   readonly delayMs: number;
-  constructor(delayMs: number) {
-    super(`on hold for ${delayMs} ms`);
+  constructor(delayMs: number, cause: string) {
+    super(`on hold for ${delayMs} ms: ${cause}`);
     this.delayMs = delayMs;
   }
 }
@@ -50,6 +51,8 @@ class Poison extends Error {
 }
 
 const DELIVERIES_MAX = 20;
+/** A job held back by a pause is looked at again after this at the latest. */
+const PAUSE_WAIT_MS_MAX = 10_000;
 /** Looks at an order before its job is handed back. */
 const ROUNDS = 5;
 
@@ -89,7 +92,7 @@ async function settle(tools: JobTools, lease: Lease): Promise<void> {
       const delayMs = Math.ceil(
         error.delayMs + Math.random() * Math.min(error.delayMs / 10, 2_000),
       );
-      logger.info({ seq, delayMs }, 'the job waits for the model provider');
+      logger.info({ seq, delayMs, reason: error.message }, 'the job waits');
       answer(tools, lease, (delivery) => delivery.nak(delayMs));
     } else if (error instanceof Stopping) {
       answer(tools, lease, (delivery) => delivery.nak(0));
@@ -177,7 +180,10 @@ async function act(tools: JobTools, lease: Lease, job: JobMessage): Promise<bool
     tools.gate.waitMs(),
     verdict.do === 'resume' ? untilMs(tools, verdict) : 0,
   );
-  if (waitMs > 0 && verdict.do !== 'take over') throw new OnHold(waitMs);
+  if (verdict.do !== 'take over') {
+    if (waitMs > 0) throw new OnHold(waitMs, 'the model provider takes no work');
+    await holdBack(tools, lease, job);
+  }
   const workspace = await openOrFail(tools, job, held.order);
   if (workspace === undefined) return true;
   if (verdict.do === 'take over') return takeOver(tools, lease, job, held.order, workspace);
@@ -201,6 +207,15 @@ function resume(
   return work(tools, lease, { job, order, workspace, beginning, begunAt }, (startedBy) =>
     tools.book.resume(job, startedBy),
   );
+}
+
+/** @throws {OnHold} the run, the theater or the class is paused */
+async function holdBack({ pauses }: JobTools, lease: Lease, job: JobMessage): Promise<void> {
+  const { subject, deliveries } = lease.delivery();
+  const { theater_id, run_id } = job;
+  const held = await pauses.heldBy({ theater_id, run_id, class: subject.split('.')[3] });
+  if (held !== null)
+    throw new OnHold(Math.min(PAUSE_WAIT_MS_MAX, 500 * deliveries), `${held} is paused`);
 }
 
 function untilMs({ context }: JobTools, { notBefore }: { notBefore: string }): number {
@@ -298,7 +313,7 @@ async function work(
     ...times,
     taken,
   });
-  if (waitMs !== undefined) throw new OnHold(waitMs);
+  if (waitMs !== undefined) throw new OnHold(waitMs, 'the model provider takes no work');
   return true;
 }
 

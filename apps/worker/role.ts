@@ -1,7 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { API } from '#libs/contracts';
 import { modelFromEnv } from '#libs/models';
-import { healthHandler, type RoleContext, type RunningRole, stateLayout } from '#libs/runtime';
+import {
+  createPauses,
+  healthHandler,
+  type RoleContext,
+  type RunningRole,
+  stateLayout,
+} from '#libs/runtime';
 import { defineService } from '#libs/service';
 import { detectIsolation, prepareUnitCode, type UnitHost } from '#libs/units';
 import type { WorkerModel } from './attempt.ts';
@@ -20,7 +26,8 @@ const GRACE_MS = 5_000;
  * A job is delivered at most so often. It is far more than an order's attempts need, and leaves room
  * for an hour of waiting for a provider; what uses them all up is moved to DEAD.
  */
-const JOB_DELIVERIES_MAX = 200;
+/** Far beyond what failures need: a job that a pause holds back for weeks must not be given up. */
+const JOB_DELIVERIES_MAX = 1_000_000;
 
 export type WorkerOptions = {
   /** Default: as the environment says. */
@@ -56,6 +63,7 @@ export function createWorker(context: RoleContext, options: WorkerOptions = {}):
     budgets,
     units,
     openWorkspace,
+    pauses: createPauses(log),
     stopping: stopping.signal,
   });
   const queues = startQueues({

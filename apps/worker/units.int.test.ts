@@ -423,3 +423,29 @@ test('files that go before the model are read in the unit, links are refused', a
   expect(state.last_error?.message).toContain('symlink');
   expect(model.calls()).toBe(calls);
 });
+
+describe('pauses', () => {
+  test.each(['class', 'theater', 'run'])(
+    'a job of a paused %s waits, and goes on',
+    async (what) => {
+      const { job } = await fixture.prepare();
+      const place = { class: 'default' };
+      const [pause, resume] = (
+        {
+          class: ['CLASS_PAUSED', 'CLASS_RESUMED'],
+          theater: ['THEATER_PAUSED', 'THEATER_RESUMED'],
+          run: ['RUN_PAUSED', 'RUN_RESUMED'],
+        } as const
+      )[what] ?? ['RUN_PAUSED', 'RUN_RESUMED'];
+      const ofTheater = { ...job, run_id: null };
+      const where = what === 'run' ? job : ofTheater;
+      await append(where, pause, what === 'class' ? place : {}, what);
+      await fixture.startWorker();
+      await fixture.publish(job);
+      await sleep(1_500);
+      expect((await fixture.stateOf(job))?.status ?? 'QUEUED').toBe('QUEUED');
+      await append(where, resume, what === 'class' ? place : {}, what);
+      expect((await ended(job)).status).toBe('COMPLETED');
+    },
+  );
+});

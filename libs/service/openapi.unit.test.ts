@@ -61,7 +61,7 @@ describe('the document', () => {
 
   test('groups the errors of an endpoint by status', () => {
     const plan = document.paths['/co/runs/{run_id}/plan']?.post;
-    expect(plan?.responses['409']?.description).toBe('RUN_NOT_OPEN');
+    expect(plan?.responses['409']?.description).toBe('RUN_NOT_OPEN, PLAN_REFUSED');
     expect(plan?.responses['404']?.description).toBe('RUN_NOT_FOUND');
     const answer = ['paths', '/co/runs/{run_id}/plan', 'post', 'responses', '409'];
     const validate = validator(...answer, 'content', 'application/json', 'schema');
