@@ -12,13 +12,17 @@ const UNREACHABLE = [
   errors.DrainingConnectionError,
 ] as const;
 
+/** The server holds as many consumers as it may; it says so with a 400, though it will pass. */
+const CONSUMERS_MAX = 10_026;
+
 /**
  * True if `error` says that the broker could not be reached or could not do it now. For a write
  * the outcome is then unknown: it may have been stored.
  */
 export function isBrokerUnavailable(error: unknown): boolean {
   if (isAppError(error, 'DEPENDENCY_UNAVAILABLE')) return true;
-  if (error instanceof JetStreamApiError) return error.status === 503;
+  if (error instanceof JetStreamApiError)
+    return error.status >= 500 || error.code === CONSUMERS_MAX;
   // Thrown when nobody answers for a stream; the client does not export its class.
   if (error instanceof Error && error.name === 'JetStreamNotEnabled') return true;
   return UNREACHABLE.some((kind) => error instanceof kind);

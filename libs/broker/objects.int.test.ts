@@ -58,6 +58,15 @@ test('damaged content is an error, never an answer', async () => {
   await expect(getObject(broker, sha256)).rejects.toThrow(/corrupt|damaged/);
 });
 
+test('reading leaves nothing behind in the server', async () => {
+  await using server = await startTestBroker({ streams: STREAMS });
+  const broker = await server.connect();
+  const { sha256 } = await putObject(broker, randomBytes(300_000));
+  await Promise.all(Array.from({ length: 20 }, () => getObject(broker, sha256)));
+  const { state } = await broker.jsm.streams.info(OBJECTS.name);
+  expect(state.consumer_count).toBe(0);
+});
+
 test('objects survive kill -9 of the broker', async () => {
   await using server = await startTestBroker({ sync: 'always', streams: STREAMS });
   const broker = await server.connect();

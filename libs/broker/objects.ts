@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { AppError, invalid } from '#libs/contracts';
 import { OBJECT_BUCKET } from '#streams';
-import { JetStreamApiCodes, JetStreamApiError } from '@nats-io/jetstream';
-import { type ObjectResult, type ObjectStore, Objm } from '@nats-io/obj';
+import { JetStreamApiCodes, JetStreamApiError, type MsgRequest } from '@nats-io/jetstream';
+import { type ObjectInfo, type ObjectStore, Objm } from '@nats-io/obj';
 import type { Broker } from './connect.ts';
 import { callBroker } from './failures.ts';
 
@@ -12,7 +12,8 @@ export type StoredObject = { sha256: string; bytes: number };
 /** Largest object unless the caller names another limit. */
 export const OBJECT_LIMIT_BYTES = 64 * 1024 * 1024;
 
-const READ_TIMEOUT_MS = 60_000;
+/** The stream behind the bucket; its name and subjects are those that every client of it knows. */
+const OBJECT_STREAM = `OBJ_${OBJECT_BUCKET}`;
 const LOST_RACE = new Set<number>([
   JetStreamApiCodes.StreamWrongLastSequence,
   JetStreamApiCodes.StreamWrongLastSequenceUnknown,
@@ -49,7 +50,7 @@ export async function putObject(
  * The bytes with this SHA-256, checked against it, or null if there are none.
  *
  * @throws {INVALID_REQUEST} not a digest · {PAYLOAD_TOO_LARGE} over `maxBytes`
- * @throws {DEPENDENCY_UNAVAILABLE} · {TIMEOUT} the transfer stalled
+ * @throws {DEPENDENCY_UNAVAILABLE}
  */
 export async function getObject(
   broker: Broker,
@@ -62,43 +63,34 @@ export async function getObject(
     const info = await store.info(sha256);
     if (info === null || info.deleted) return null;
     if (info.size > maxBytes) throw tooLarge(maxBytes);
-    const result = await store.get(sha256);
-    if (result === null) return null;
-    const data = await readAll(result, maxBytes);
+    const data = await readChunks(broker, info);
     if (digest(data) !== sha256) throw new Error(`object ${sha256} is damaged`);
     return data;
   });
 }
 
+/**
+ * One request a chunk. The library makes a consumer for each object that is read, which stays for
+ * minutes: a thousand reads in that time and the server refuses the next.
+ */
+async function readChunks(broker: Broker, { nuid, size }: ObjectInfo): Promise<Uint8Array> {
+  const subject = `$O.${OBJECT_BUCKET}.C.${nuid}`;
+  const chunks: Uint8Array[] = [];
+  let seq = 1;
+  for (let read = 0; read < size; ) {
+    const query = { seq, next_by_subj: subject } as MsgRequest;
+    const chunk = await broker.jsm.streams.getMessage(OBJECT_STREAM, query);
+    if (chunk === null) break;
+    chunks.push(chunk.data);
+    read += chunk.data.length;
+    seq = chunk.seq + 1;
+  }
+  return Buffer.concat(chunks);
+}
+
 /** No check that the bucket exists: `streams apply` makes it, and its absence is an error here. */
 function openStore(broker: Broker): Promise<ObjectStore> {
   return new Objm(broker.js).open(OBJECT_BUCKET, false);
-}
-
-async function readAll(result: ObjectResult, maxBytes: number): Promise<Uint8Array> {
-  const reader = result.data.getReader();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  let late = false;
-  const timer = setTimeout(() => {
-    late = true;
-    void reader.cancel();
-  }, READ_TIMEOUT_MS);
-  // The reader meets the same error; this only keeps it from going unhandled.
-  result.error.catch(() => undefined);
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (late) throw new AppError('TIMEOUT', { what: 'Reading', limit_ms: READ_TIMEOUT_MS });
-      if (done) return Buffer.concat(chunks, size);
-      size += value.length;
-      if (size > maxBytes) throw tooLarge(maxBytes);
-      chunks.push(value);
-    }
-  } finally {
-    clearTimeout(timer);
-    if (size > maxBytes) await reader.cancel();
-  }
 }
 
 function digest(data: Uint8Array): string {
