@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Broker, getObject } from '#libs/broker';
 import type { StoredEvent } from '#libs/contracts';
-import { digestFile } from '#libs/projections';
+import type { Digest } from '#libs/projections';
 import { createHash } from 'node:crypto';
 import { pino } from 'pino';
 import { followLedger } from '../../apps/ledger/views/follow.ts';
@@ -151,7 +151,7 @@ async function compareTables(broker: Broker, stateDir: string) {
     // What was served is opened as a restart would, and may have a few last events to take in.
     await views.catchUp({ timeoutMs: SETTLE_MS });
     await fresh.catchUp({ timeoutMs: SETTLE_MS });
-    const byTable = ({ tables }: Awaited<ReturnType<typeof digestFile>>) =>
+    const byTable = ({ tables }: Digest) =>
       Object.fromEntries(tables.map(({ name, rows, sha256 }) => [name, `${rows} ${sha256}`]));
     return {
       servedTables: byTable(await views.digest()),

@@ -107,7 +107,7 @@ function worktreesOf(porcelain: string): WorktreeFact[] {
     });
 }
 
-const LEFTOVER = /\.lock$|^tmp_|\.tmp$|^MERGE_|^ORIG_HEAD$/;
+const LEFTOVER = /\.lock$|^tmp_|\.tmp$|^MERGE_/;
 
 function leftoversIn(gitDir: string): string[] {
   return readdirSync(gitDir, { recursive: true, encoding: 'utf8' }).filter((name) =>

@@ -18,6 +18,8 @@ export async function readStream(broker: Broker, stream: string): Promise<Messag
     if (message.seq >= last || message.info.pending === 0) break;
   }
   await source.close();
+  // It would stay for minutes, and a server holds a thousand at most.
+  await consumer.delete();
   return messages;
 }
 

@@ -16,14 +16,11 @@ export type History = {
   runs: ReadonlyMap<string, RunState>;
   orders: ReadonlyMap<string, OrderState>;
   anomalies: readonly FoundAnomaly[];
-  /** Events that moved or told something, by order. */
-  effective: ReadonlyMap<string, readonly StoredEvent[]>;
 };
 
 export function foldHistory(events: readonly StoredEvent[]): History {
   const runs = new Map<string, RunState>();
   const orders = new Map<string, OrderState>();
-  const effective = new Map<string, StoredEvent[]>();
   const anomalies: FoundAnomaly[] = [];
   for (const event of events) {
     const { run_id, order_id } = event;
@@ -37,12 +34,7 @@ export function foldHistory(events: readonly StoredEvent[]): History {
     const order = orders.get(order_id);
     const found = anomalyOf(order, event);
     if (found !== null) anomalies.push({ ...found, event });
-    else {
-      const known = effective.get(order_id);
-      if (known === undefined) effective.set(order_id, [event]);
-      else known.push(event);
-    }
     orders.set(order_id, evolveOrder(order, event));
   }
-  return { runs, orders, anomalies, effective };
+  return { runs, orders, anomalies };
 }

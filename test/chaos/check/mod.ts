@@ -16,7 +16,7 @@ export function check(evidence: Evidence, history: History = foldHistory(evidenc
     ...checkIds(evidence),
     ...checkViews(evidence, history),
     ...checkEnded(evidence, history),
-    ...checkOnce(history),
+    ...checkOnce(evidence, history),
     ...checkMainline(evidence, history),
     ...checkWorktrees(evidence, history),
     ...checkProcesses(evidence),

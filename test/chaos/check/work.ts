@@ -1,5 +1,5 @@
 import type { StoredEvent } from '#libs/contracts';
-import { isTerminal, type OrderState } from '#libs/orders';
+import { isTerminal } from '#libs/orders';
 import type { Evidence, Violation } from './evidence.ts';
 import type { History } from './history.ts';
 
@@ -28,32 +28,18 @@ export function checkEnded({ objects }: Evidence, { runs, orders }: History): Vi
   return found;
 }
 
-/** No attempt is done twice, none has two owners, and none is beyond the cap. */
-export function checkOnce({ orders, runs, effective }: History): Violation[] {
+/**
+ * No attempt is done twice, none has two owners, and none is beyond the cap. Looks at the events as
+ * they lie in the stream: a second completion is one even where the state tables would ignore it.
+ */
+export function checkOnce({ events }: Evidence, { orders, runs }: History): Violation[] {
+  const byOrder = Map.groupBy(events, ({ order_id }) => order_id);
   const found: Violation[] = [];
-  for (const [order_id, events] of effective) {
-    const order = orders.get(order_id) as OrderState;
+  for (const [order_id, order] of orders) {
+    const own = byOrder.get(order_id) ?? [];
     const tell = (invariant: string, message: string): void =>
       void found.push({ invariant, message: `order ${order_id} ${message}`, order_id });
-    const completed = attemptsOf(events, 'ORDER_COMPLETED');
-    const twice = completed.filter((attempt, index) => completed.indexOf(attempt) !== index);
-    if (twice.length > 0)
-      tell('completed once', `completed attempt ${String(twice[0])} more than once`);
-    const integrated = events.filter(({ type }) => type === 'INTEGRATED');
-    if (integrated.length > 1) tell('completed once', `was INTEGRATED ${integrated.length} times`);
-    const first = integrated[0]?.seq ?? Number.POSITIVE_INFINITY;
-    if (events.some(({ type, seq }) => type === 'ORDER_REISSUED' && seq > first)) {
-      tell('completed once', 'was reissued after it was INTEGRATED');
-    }
-    const owners = Map.groupBy(
-      events.filter(({ type }) => type === 'ORDER_CLAIMED'),
-      ({ payload }) => payload.attempt,
-    );
-    for (const [attempt, claims] of owners) {
-      const units = new Set(claims.map(({ unit_id }) => unit_id));
-      if (units.size > 1)
-        tell('completed once', `attempt ${String(attempt)} had ${units.size} owners`);
-    }
+    for (const message of repetitions(own)) tell('completed once', message);
     const granted = (runs.get(order.run_id ?? '')?.replans ?? []).filter(
       ({ blocked_order_id }) => blocked_order_id === order_id,
     ).length;
@@ -65,8 +51,27 @@ export function checkOnce({ orders, runs, effective }: History): Violation[] {
   return found;
 }
 
-function attemptsOf(events: readonly StoredEvent[], wanted: StoredEvent['type']): unknown[] {
-  return events.filter(({ type }) => type === wanted).map(({ payload }) => payload.attempt);
+function repetitions(events: readonly StoredEvent[]): string[] {
+  const found: string[] = [];
+  const byAttempt = (type: StoredEvent['type']) =>
+    Map.groupBy(
+      events.filter((event) => event.type === type),
+      ({ payload }) => String(payload.attempt),
+    );
+  for (const [attempt, completed] of byAttempt('ORDER_COMPLETED')) {
+    if (completed.length > 1) found.push(`completed attempt ${attempt} ${completed.length} times`);
+  }
+  for (const [attempt, claims] of byAttempt('ORDER_CLAIMED')) {
+    const units = new Set(claims.map(({ unit_id }) => unit_id));
+    if (units.size > 1) found.push(`had ${units.size} owners in attempt ${attempt}`);
+  }
+  const promoted = events.filter(({ type }) => type === 'INTEGRATED');
+  if (promoted.length > 1) found.push(`was INTEGRATED ${promoted.length} times`);
+  const firstSeq = promoted[0]?.seq ?? Number.POSITIVE_INFINITY;
+  if (events.some(({ type, seq }) => type === 'ORDER_REISSUED' && seq > firstSeq)) {
+    found.push('was reissued after it was INTEGRATED');
+  }
+  return found;
 }
 
 /** Facts that a unit tells of itself without a condition: from an old attempt they are fenced. */
