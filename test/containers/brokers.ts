@@ -172,11 +172,15 @@ async function secretsIn(
   await mkdir(tls);
   const names = [...NAMES, 'localhost'].map((name) => `DNS:${name}`);
   const ips = [...addresses, '127.0.0.1'].map((address) => `IP:${address}`);
-  await run('openssl', [
-    ...['req', '-x509', '-nodes', '-newkey', 'rsa:2048', '-days', '2', '-subj', '/CN=nats'],
-    ...['-addext', `subjectAltName=${[...names, ...ips].join(',')}`],
-    ...['-keyout', join(tls, 'key.pem'), '-out', join(tls, 'cert.pem')],
-  ]);
+  const subject = [
+    '-subj',
+    '/CN=nats',
+    '-addext',
+    `subjectAltName=${[...names, ...ips].join(',')}`,
+  ];
+  const files = ['-keyout', join(tls, 'key.pem'), '-out', join(tls, 'cert.pem')];
+  const kind = ['-x509', '-nodes', '-newkey', 'rsa:2048', '-days', '2'];
+  await run('openssl', ['req', ...kind, ...subject, ...files]);
   // The server in the container is another user; the folder above is ours alone.
   await chmod(join(tls, 'key.pem'), 0o644);
   const route = (name: string): string => `nats-route://routes:secret-r@${name}:6222`;

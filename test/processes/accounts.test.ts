@@ -101,11 +101,13 @@ test('a chat runs to its end, and nobody asks for more than the accounts give', 
   const gateway = hosts.get('control')?.http?.url ?? '';
   const worker = hosts.get('worker')?.http?.url ?? '';
   const message = 'Summarize: the relay failed at 06:40. Ana Ruiz will replace it by Friday.';
-  const answer = ok(await callHttp(gateway, 'gateway.chat', { message, wait_ms: 15_000 }));
+  const answer = ok(await callHttp(gateway, 'gateway.chat', { message, wait_ms: 15_000 }, {}));
   expect(answer).toMatchObject({ status: 'COMPLETE' });
   // The gateway reaches the worker over NATS; its answer goes to an inbox of `control`.
-  expect(ok(await callHttp(`${gateway}/worker`, 'worker.health'))).toMatchObject({ status: 'ok' });
-  expect(ok(await callHttp(worker, 'worker.health'))).toMatchObject({ status: 'ok' });
+  expect(ok(await callHttp(`${gateway}/worker`, 'worker.health', {}, {}))).toMatchObject({
+    status: 'ok',
+  });
+  expect(ok(await callHttp(worker, 'worker.health', {}, {}))).toMatchObject({ status: 'ok' });
   // Some rounds of the timers.
   await new Promise((resolve) => setTimeout(resolve, 3_000));
   const log = await readFile(path.join(folder, 'nats.log'), 'utf8');
