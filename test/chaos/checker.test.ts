@@ -346,8 +346,13 @@ describe('what lies in the repository', () => {
     const found = await spoilt(({ place: { repoPath } }) =>
       git(
         repoPath,
-        ...['-c', 'user.name=A', '-c', 'user.email=a@b', 'commit', '--allow-empty'],
-        ...['-m', 'Integrate order o1 again\n\nOrder: o1'],
+        '-c',
+        'user.name=A',
+        '-c',
+        'user.email=a@b',
+        'commit',
+        '--allow-empty',
+        '--message=Integrate order o1 again\n\nOrder: o1',
       ),
     );
     expect(found).toContain('integrated');

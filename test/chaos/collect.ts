@@ -214,17 +214,15 @@ async function deadLetters(broker: Broker): Promise<Dead[]> {
   });
 }
 
-/** The last lines of the logs of all processes, for whoever looks into a failure. */
+/** The last errors in the logs of all processes. */
 export function problemsIn(logDir: string, limit: number): string[] {
-  const lines = readdirSync(logDir)
-    .filter((name) => name.endsWith('.log') && name !== 'broker.log')
+  return readdirSync(logDir)
+    .filter((name) => name !== 'broker.log')
     .flatMap((name) =>
       readFileSync(join(logDir, name), 'utf8')
         .split('\n')
-        .filter(
-          (line) => /"level":(50|60|"error"|"fatal")/.test(line) || /^\s*at |Error:/.test(line),
-        )
+        .filter((line) => /^\{"level":[56]0/.test(line) || /^\w*Error/.test(line))
         .map((line) => `${name}: ${line.slice(0, 600)}`),
-    );
-  return lines.slice(-limit);
+    )
+    .slice(-limit);
 }

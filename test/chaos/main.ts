@@ -25,8 +25,9 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const settleMs = options.settleSeconds * 1_000;
   const say = (line: string): void => console.error(`chaos ${seed}: ${line}`);
-  const { summary, violations, evidence } = await soak({ plan, sync, settleMs, keep, say });
-  const report = formatReport(summary, violations, evidence.events);
+  const soaked = await soak({ plan, sync, settleMs, keep, say });
+  const { summary, violations } = soaked;
+  const report = formatReport(soaked);
   if (options.json) {
     console.log(JSON.stringify({ ...summary, violated: violations }, null, 2));
     if (violations.length > 0) console.error(report);

@@ -5,6 +5,15 @@ import type { Plan } from './schedule.ts';
 
 type Counts = Record<string, number>;
 
+/** A soak that is over. */
+export type Soaked = {
+  summary: Summary;
+  violations: readonly Violation[];
+  evidence: Evidence;
+  /** The last errors that processes logged. */
+  problems: readonly string[];
+};
+
 /** What a soak came to, as numbers. */
 export type Summary = {
   result: 'PASS' | 'FAIL';
@@ -122,25 +131,19 @@ const EXCERPT_EVENTS = 40;
 const EXCERPTS = 5;
 const LISTED = 60;
 
-/** The summary, and each violation with the events of whom it concerns, for people. */
-export function formatReport(
-  summary: Summary,
-  violations: readonly Violation[],
-  events: readonly StoredEvent[],
-): string {
+/** The summary; where something is violated, also what, the events of whom, and logged errors. */
+export function formatReport({ summary, violations, evidence, problems }: Soaked): string {
   const lines = Object.entries(summary).map(
     ([name, value]) => `${name.padEnd(18)} ${shown(value)}`,
   );
+  if (violations.length === 0) return lines.join('\n');
   const told = violations
     .slice(0, LISTED)
     .map(({ invariant, message }) => `  ${invariant}: ${message}`);
   const more = violations.length > LISTED ? [`  and ${violations.length - LISTED} more`] : [];
-  const excerpts = excerptsOf(violations, events);
-  return [
-    ...lines,
-    ...(told.length > 0 ? ['', 'Violated', ...told, ...more] : []),
-    ...excerpts,
-  ].join('\n');
+  const excerpts = excerptsOf(violations, evidence.events);
+  const logged = problems.length > 0 ? ['', 'Errors in the logs', ...problems] : [];
+  return [...lines, '', 'Violated', ...told, ...more, ...excerpts, ...logged].join('\n');
 }
 
 function shown(value: unknown): string {

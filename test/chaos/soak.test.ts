@@ -9,14 +9,15 @@ import { soak } from './soak.ts';
 test('8.54 chats with model failures while processes and the broker are killed: every run ends, ' +
   'every order has one end, nothing is lost or done twice', { timeout: 420_000 }, async () => {
   const plan = planChaos({ seed: 54, minutes: 1, chatsPerMinute: 60, fleet: SMALL_FLEET });
-  const { summary, violations, evidence } = await soak({
+  const soaked = await soak({
     plan,
     sync: '2m',
     settleMs: 180_000,
     keep: false,
     say: () => undefined,
   });
-  const report = formatReport(summary, violations, evidence.events);
+  const { summary, violations } = soaked;
+  const report = formatReport(soaked);
   expect(violations, report).toEqual([]);
   expect(summary.chats).toMatchObject({ sent: 60, acknowledged: 60 });
   // It was a soak: things were killed, units were fenced or their orders given to others.

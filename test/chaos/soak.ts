@@ -1,12 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { check, type Evidence, foldHistory, type Violation } from './check/mod.ts';
+import { check, type Evidence, foldHistory } from './check/mod.ts';
 import { createClient } from './client.ts';
-import { collect } from './collect.ts';
+import { collect, problemsIn } from './collect.ts';
 import { newOracle } from './oracle.ts';
 import { perform } from './perform.ts';
 import { untilQuiet } from './quiet.ts';
-import { type Summary, summarise } from './report.ts';
+import { type Soaked, summarise } from './report.ts';
 import type { Plan } from './schedule.ts';
 import { GARRISON, startChaosSystem } from './system.ts';
 
@@ -18,7 +18,7 @@ export type SoakOptions = {
   say: (line: string) => void;
 };
 
-export type Soaked = { summary: Summary; violations: Violation[]; evidence: Evidence };
+const PROBLEMS = 30;
 
 /** Clients that have no answer so long after the chaos has stopped give up. */
 const CLIENT_GRACE_MS = 60_000;
@@ -62,7 +62,8 @@ export async function soak({ plan, sync, settleMs, keep, say }: SoakOptions): Pr
       stateDir: failed || keep ? system.stateDir : null,
     });
     if (failed || keep) writeFileSync(join(system.stateDir, 'events.ndjson'), linesOf(evidence));
-    return { summary, violations, evidence };
+    const problems = problemsIn(join(system.stateDir, 'log'), PROBLEMS);
+    return { summary, violations, evidence, problems };
   } finally {
     await system.close(failed || keep);
   }
