@@ -125,7 +125,7 @@ export function failureTests(targetOf: () => Target): void {
           const stored = await ofOrders(target, 'answers-rolling');
           return stored.length >= facts.length ? stored : undefined;
         },
-        { timeoutMs: 20_000, intervalMs: 200 },
+        { timeoutMs: CONSUMER_MS, intervalMs: 200 },
       );
       expect(answers.map(({ event_id }) => event_id).toSorted()).toEqual(
         facts.map(({ event_id }) => answerId(event_id)).toSorted(),

@@ -12,11 +12,12 @@ import { START_ORDER } from '../../apps/cli/roles.ts';
 import { callHttp, type Data, ok } from '../conformance/wire.ts';
 import { type Served, serveAlone } from './fleet.ts';
 
-// Three processes of every role, each `ironclaw serve <role>` alone, and one of each killed.
+// Issue B 10: three processes of every role, each `ironclaw serve <role>` alone, and one of each killed.
 
 const EACH = 3;
 const CHATS = 20;
 const PATROL_MS = 2_000;
+const TIMER_LEASE_MS = 30_000;
 const STARTED_AT_ONCE = 4;
 const PROCESS_MB = 120;
 
@@ -107,10 +108,11 @@ describe.skipIf(reason !== undefined)('three of each role', () => {
       expect(new Set(orders).size, type).toBe(CHATS);
     }
     const periods = ofType('PATROL_TICK').map(({ payload }) => (payload as Data).period as number);
-    // One a period and none left out, however many duty officers there are.
+    // Never two in one period, however many duty officers there are; and when the one that had the
+    // timer in hand dies, the others go on once its lease has ended.
     expect(new Set(periods).size).toBe(periods.length);
-    const span = Math.max(...periods) - Math.min(...periods);
-    expect(span).toBe((periods.length - 1) * PATROL_MS);
+    const gaps = periods.slice(1).map((period, i) => period - (periods[i] as number));
+    expect(Math.max(...gaps)).toBeLessThanOrEqual(TIMER_LEASE_MS + 2 * PATROL_MS);
     expect(periods.length).toBeGreaterThan(2);
   }, 240_000);
 });
