@@ -46,5 +46,7 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-process.once('SIGINT', () => void closeLabs().finally(() => process.exit(130)));
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => void closeLabs().finally(() => process.exit(130)));
+}
 process.exitCode = await main(process.argv.slice(2));
