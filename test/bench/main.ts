@@ -29,6 +29,9 @@ async function brokerVersion(): Promise<string> {
   return (await server.connect()).serverVersion;
 }
 
+/** Set when the bench was told to stop: what fails from then on has failed for that. */
+let stopping: Promise<void> | undefined;
+
 async function main(argv: readonly string[]): Promise<number> {
   try {
     const options = readOptions(argv);
@@ -40,11 +43,16 @@ async function main(argv: readonly string[]): Promise<number> {
     console.log(options.json ? JSON.stringify(report, null, 2) : formatReport(report));
     return 0;
   } catch (error) {
+    await stopping;
     if (!(error instanceof UsageError)) throw error;
     console.error(`${error.message}\n\n${HELP}`);
     return 2;
   }
 }
 
-process.once('SIGINT', () => void closeLabs().finally(() => process.exit(130)));
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    stopping = closeLabs().finally(() => process.exit(130));
+  });
+}
 process.exitCode = await main(process.argv.slice(2));

@@ -14,7 +14,7 @@ export type BenchOptions = {
   parts: readonly Part[];
   json: boolean;
   quick: boolean;
-  /** How long roles are given to read the ledger before their memory is looked at; null: default. */
+  /** How long those events may take to be stored and read by the roles; null: default. */
   waitSeconds: number | null;
   /** When the broker forces data to disk. */
   sync: 'always' | '2m';
@@ -36,7 +36,7 @@ Names
 
 Options
   --events N        events for the memory figures (default ${EVENTS_DEFAULT}; --quick: ${EVENTS_QUICK})
-  --wait SECONDS    how long roles are given to read those events (default 60; --quick: 8)
+  --wait SECONDS    how long those events may take to be stored and read (default 90; --quick: 8)
   --parts a,b       of ledger: ${PARTS.join(', ')} (default: all)
   --sync always|2m  when the broker forces data to disk (default 2m: the disk hides least then)
   --quick           short rounds: a look, not a figure to quote

@@ -21,8 +21,8 @@ const KIB_A_MIB = 1_024;
 
 /** It has most to do, so it has the machine to itself until it is level. */
 const FIRST: Role = 'ledger';
-/** The others are given so long at least, however long the first took. */
-const OTHERS_MS_MIN = 5_000;
+/** What roles are given at least, however long it took to come to them. */
+const WAIT_MS_MIN = 5_000;
 
 /** Resident memory of each role, each a process of its own, after many events. */
 export async function benchMemory(plan: Plan, say: (text: string) => void): Promise<MemoryRow[]> {
@@ -39,16 +39,16 @@ export async function benchMemory(plan: Plan, say: (text: string) => void): Prom
   const events = await fillLedger(broker, plan.memoryEvents);
   say(`${events} events stored in ${seconds(fillingAt).toFixed(1)} s`);
 
-  const startedAt = performance.now();
+  const leftMs = (): number =>
+    Math.max(WAIT_MS_MIN, fillingAt + plan.memoryWaitMs - performance.now());
   const roles = await startRoles(lab, server.url, [FIRST]);
-  const reached = await waitUntilLevel(broker, roles, events, plan.memoryWaitMs);
+  const reached = await waitUntilLevel(broker, roles, events, leftMs());
   const others = await startRoles(
     lab,
     server.url,
     ROLES.filter((role) => role !== FIRST),
   );
-  const leftMs = plan.memoryWaitMs - (performance.now() - startedAt);
-  const rest = await waitUntilLevel(broker, others, events, Math.max(leftMs, OTHERS_MS_MIN));
+  const rest = await waitUntilLevel(broker, others, events, leftMs());
   for (const [role, child] of others) roles.set(role, child);
   for (const [role, one] of rest) reached.set(role, one);
   await sleep(SETTLE_MS);

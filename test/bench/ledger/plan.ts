@@ -17,7 +17,7 @@ export type Plan = {
   projectorBudgetMs: number;
   /** Events of the memory figures. */
   memoryEvents: number;
-  /** How long roles are waited for before their memory is read. */
+  /** How long the events may take to be stored and read before memory is looked at. */
   memoryWaitMs: number;
 };
 
@@ -36,6 +36,6 @@ export function planFor(options: BenchOptions): Plan {
     projectorPairs: quick ? 2 : 4,
     projectorBudgetMs: quick ? 3_000 : 14_000,
     memoryEvents: events,
-    memoryWaitMs: 1_000 * (waitSeconds ?? (quick ? 8 : 60)),
+    memoryWaitMs: 1_000 * (waitSeconds ?? (quick ? 8 : 90)),
   };
 }

@@ -7,12 +7,12 @@ import { openLifecycles } from './lifecycles.ts';
 import { openRuns } from './runs.ts';
 
 /** Orders (or runs) of one round. */
-const ROUND = { off: 400, on: 200, runs: 60 };
+const ROUND = { off: 240, on: 120, runs: 40 };
 const ROUND_QUICK = { off: 24, on: 12, runs: 6 };
 const PAIRS = 4;
 const PAIRS_QUICK = 1;
 /** For each figure; after that no further pair is begun. */
-const BUDGET_MS = 45_000;
+const BUDGET_MS = 40_000;
 
 /** `say` tells how far it is. */
 export async function benchOrders(
