@@ -78,6 +78,10 @@ function harm(action: Action, system: System, client: Client): boolean {
       return system.members.get(action.member)?.end('SIGTERM', action.downMs) ?? false;
     case 'pause':
       return system.members.get(action.member)?.pause(action.forMs) ?? false;
+    case 'siege':
+      return action.members
+        .map((name) => system.members.get(name)?.pause(action.forMs) ?? false)
+        .some((paused) => paused);
     case 'delay':
       system.lines.get(action.member)?.delay(action.forMs);
       return true;

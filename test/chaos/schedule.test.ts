@@ -34,6 +34,7 @@ test.each([1, 2, 3])('in ten minutes of seed %i everything is done to everybody'
     'pause',
     'rebuild-views',
     'restart',
+    'siege',
     'slow-disk',
   ]);
   expect(kinds.get('chat')).toHaveLength(300);

@@ -28,6 +28,8 @@ export type Deed =
   | { do: 'kill-broker'; downMs: number }
   /** SIGSTOP and, later, SIGCONT: it wakes up and believes that no time has passed. */
   | { do: 'pause'; member: string; forMs: number }
+  /** All workers stand still at once, so that only the watchers can tell that work has stopped. */
+  | { do: 'siege'; members: readonly string[]; forMs: number }
   /** What goes between it and the broker is held back, in both directions. */
   | { do: 'delay'; member: string; forMs: number }
   /** Its connection to the broker breaks: what is on its way is lost. */
@@ -97,6 +99,11 @@ export function planChaos(options: PlanOptions): Plan {
       // Mostly a worker: it must find that its order has been given to another.
       member: random.chance(0.7) ? random.pick(workers) : random.pick(names),
       forMs: random.between(2_500, 7_000),
+    })),
+    ...every('siege', [60_000, 150_000], (random) => ({
+      do: 'siege',
+      members: workers,
+      forMs: random.between(15_000, 22_000),
     })),
     ...every('delay', [6_000, 15_000], (random) => ({
       do: 'delay',

@@ -40,7 +40,6 @@ export async function soak({ plan, sync, settleMs, keep, say }: SoakOptions): Pr
       AbortSignal.timeout(plan.durationMs + CLIENT_GRACE_MS),
     ]);
     const done = await perform(plan, system, createClient({ ...base, signal: giveUp }), say);
-    const modelCalls = system.model.calls();
     say('the chaos is over; waiting for the work to end');
     const quietAt = performance.now();
     const unsettled = await untilQuiet(system, settleMs);
@@ -56,7 +55,7 @@ export async function soak({ plan, sync, settleMs, keep, say }: SoakOptions): Pr
       evidence,
       history,
       done,
-      modelCalls,
+      modelCalls: system.model.calls(),
       settledMs,
       violations,
       stateDir: failed || keep ? system.stateDir : null,
