@@ -24,6 +24,13 @@ export type ConsumeOptions = {
   /** Handlers at work at once in this process. Default 1, which also keeps the order. */
   concurrency?: number;
   /**
+   * Messages fetched ahead. More than can be worked on at once is for consumers that pass most of
+   * them over: what waits here must not run out of its ack wait. Default: `concurrency`.
+   */
+  prefetch?: number;
+  /** Messages that are acked unseen, at no cost of a handling. */
+  passesOver?(message: JsMsg): boolean;
+  /**
    * How long one handling may take. Then its signal is aborted and its lease ends, so that another
    * may try. Default 600 000 ms.
    */
@@ -118,10 +125,9 @@ async function consumeUntilEnd(
   signal: AbortSignal,
   running: Set<Promise<void>>,
 ): Promise<void> {
-  const { stream, durable, concurrency = 1 } = options;
+  const { stream, durable, concurrency = 1, prefetch = concurrency } = options;
   const consumer = await broker.js.consumers.get(stream, durable);
-  // No more than can be worked on: what waits here would run out of its ack wait.
-  const messages = await consumer.consume({ max_messages: concurrency });
+  const messages = await consumer.consume({ max_messages: prefetch });
   // Not close(): that one waits for an iteration, which may not have begun.
   const end = () => messages.stop();
   signal.addEventListener('abort', end, { once: true });
@@ -129,6 +135,10 @@ async function consumeUntilEnd(
     if (signal.aborted) return end();
     void watchConsumer(messages, options);
     for await (const message of messages) {
+      if (options.passesOver?.(message)) {
+        message.ack();
+        continue;
+      }
       track(running, settle(message, options, signal));
       if (running.size >= concurrency) await Promise.race(running);
     }

@@ -33,6 +33,8 @@ export type ReactorOptions = {
 };
 
 const ACK_WAIT_MS = 30_000;
+/** Most events are of types that a reactor does not want. */
+const PREFETCH = 256;
 /** Errors that are not for waiting out are tried so often, then set aside. */
 const DELIVERIES_MAX = 8;
 
@@ -42,15 +44,18 @@ export function startReactor(broker: Broker, options: ReactorOptions): Consuming
   const wanted = new Set<EventType>(options.types);
   const inTurn = createTurns();
 
+  const passesOver = (message: JsMsg): boolean => {
+    const decoded = decodeEvent(message.data, message.seq, message.subject);
+    if (decoded.ok) return !wanted.has(decoded.event.type);
+    // The views list it; for a reactor there is nothing to react to.
+    logger.warn({ seq: message.seq, reason: decoded.reason }, 'not an event; passed over');
+    return true;
+  };
+
   const handle = async (message: JsMsg, signal: AbortSignal): Promise<void> => {
     const decoded = decodeEvent(message.data, message.seq, message.subject);
-    if (!decoded.ok) {
-      // The views list it; for a reactor there is nothing to react to.
-      logger.warn({ seq: message.seq, reason: decoded.reason }, 'not an event; passed over');
-      return;
-    }
+    if (!decoded.ok) return;
     const { event } = decoded;
-    if (!wanted.has(event.type)) return;
     try {
       await inTurn(options.key(event), () => options.handle(event, signal));
     } catch (error) {
@@ -83,7 +88,9 @@ export function startReactor(broker: Broker, options: ReactorOptions): Consuming
     ackWaitMs: ACK_WAIT_MS,
     maxDeliver: -1,
     concurrency: options.concurrency ?? 32,
+    prefetch: PREFETCH,
     logger,
+    passesOver,
     handle,
   });
 }
