@@ -55,6 +55,11 @@ const RETRY_FIRST_MS = 250;
 const RETRY_MAX_MS = 30_000;
 const RESTART_MS = 500;
 const HANDLE_LIMIT_MS = 600_000;
+/**
+ * A consumer whose leader died is asked again after two heartbeats that did not come; by the
+ * library's own default that takes 30 s, far longer than the election of the next leader.
+ */
+const PULL = { expires: 20_000, idle_heartbeat: 2_000 };
 const CONSUMER_EXISTS = new Set([10013, 10105, 10148]);
 
 /** Delay before delivery `attempt` + 1: doubled each time up to 30 s; `random` is in [0, 1). */
@@ -127,7 +132,7 @@ async function consumeUntilEnd(
 ): Promise<void> {
   const { stream, durable, concurrency = 1, prefetch = concurrency } = options;
   const consumer = await broker.js.consumers.get(stream, durable);
-  const messages = await consumer.consume({ max_messages: prefetch });
+  const messages = await consumer.consume({ max_messages: prefetch, ...PULL });
   // Not close(): that one waits for an iteration, which may not have begun.
   const end = () => messages.stop();
   signal.addEventListener('abort', end, { once: true });

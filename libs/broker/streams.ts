@@ -7,7 +7,7 @@ import {
   type StreamInfo,
 } from '@nats-io/jetstream';
 import { brokerUnavailable, isBrokerUnavailable } from './failures.ts';
-import { planUpdate, type StreamPlan, toStreamConfig } from './stream-plan.ts';
+import { planUpdate, type StreamChange, type StreamPlan, toStreamConfig } from './stream-plan.ts';
 
 const NAME_IN_USE = 10058;
 const ATTEMPTS = 5;
@@ -35,12 +35,18 @@ export async function applyStreams(
   return done;
 }
 
-/** @throws {STREAM_DRIFT} a stream is missing or differs; `details.plan` has all that do */
+/**
+ * More replicas than declared are right: the declarations are for one server.
+ *
+ * @throws {STREAM_DRIFT} a stream is missing or differs; `details.plan` has all that do
+ */
 export async function checkStreams(
   jsm: JetStreamManager,
   streams: readonly StreamDeclaration[],
 ): Promise<void> {
-  const plan = (await planStreams(jsm, streams)).filter(({ action }) => action !== 'none');
+  const plan = (await planStreams(jsm, streams)).filter(
+    ({ action, changes }) => action === 'create' || changes.some((change) => !isStronger(change)),
+  );
   const first = plan[0];
   if (first === undefined) return;
   const missing = first.action === 'create';
@@ -48,6 +54,10 @@ export async function checkStreams(
     ? 'everything: it does not exist'
     : first.changes.map(({ field }) => field).join(', ');
   throw new AppError('STREAM_DRIFT', { stream: first.stream, fields }, { details: { plan } });
+}
+
+function isStronger({ field, have, want }: StreamChange): boolean {
+  return field === 'num_replicas' && Number(have) > Number(want);
 }
 
 async function planStream(jsm: JetStreamManager, stream: StreamDeclaration): Promise<StreamPlan> {

@@ -8,8 +8,8 @@ import {
 } from '#libs/broker';
 import { isAppError } from '#libs/contracts';
 import { createLogger } from '#libs/telemetry';
-import { STREAMS } from '#streams';
-import type { Command } from 'commander';
+import { type StreamDeclaration, streamsWithReplicas } from '#streams';
+import { type Command, Option } from 'commander';
 import { EXIT, type ExitCode, unreachable } from '../failure.ts';
 import { table } from '../format.ts';
 import type { Io } from '../io.ts';
@@ -22,7 +22,7 @@ import {
   type Run,
 } from '../options.ts';
 
-type StreamsOptions = JsonOption & { state?: string; nats?: string };
+type StreamsOptions = JsonOption & { state?: string; nats?: string; replicas: string };
 type Action = 'plan' | 'apply' | 'check';
 
 const SAID: Record<Action, string> = {
@@ -42,6 +42,11 @@ export function streamsCommand(program: Command, run: Run, io: Io): void {
       .command(action)
       .description(SAID[action])
       .option('--nats <url>', 'the broker (NATS_URL; else that of what runs on --state)')
+      .addOption(
+        new Option('--replicas <n>', 'copies of each message: 1, or 3 or 5 on a cluster')
+          .choices(['1', '3', '5'])
+          .default('1'),
+      )
       .action((options: StreamsOptions) => run(() => streams(io, action, options)));
     withJson(withState(one));
   }
@@ -50,11 +55,12 @@ export function streamsCommand(program: Command, run: Run, io: Io): void {
 
 async function streams(io: Io, action: Action, options: StreamsOptions): Promise<ExitCode> {
   const broker = await openBroker(io, options);
+  const wanted = streamsWithReplicas(Number(options.replicas));
   try {
     const plan =
       action === 'apply'
-        ? await apply(io, broker, options)
-        : await planStreams(broker.jsm, STREAMS);
+        ? await apply(io, broker, wanted, options)
+        : await planStreams(broker.jsm, wanted);
     if (options.json) io.out(JSON.stringify({ streams: plan }));
     else io.out(planTable(io, plan));
     const undone = plan.some(({ action: what }) =>
@@ -66,9 +72,14 @@ async function streams(io: Io, action: Action, options: StreamsOptions): Promise
   }
 }
 
-async function apply(io: Io, broker: Broker, options: StreamsOptions): Promise<StreamPlan[]> {
+async function apply(
+  io: Io,
+  broker: Broker,
+  wanted: readonly StreamDeclaration[],
+  options: StreamsOptions,
+): Promise<StreamPlan[]> {
   const done: StreamPlan[] = [];
-  for (const stream of STREAMS) {
+  for (const stream of wanted) {
     const plans = await applyStreams(broker.jsm, [stream]);
     for (const plan of plans) {
       if (!options.json && plan.action !== 'none') io.err(`${plan.stream}: ${plan.action}`);
