@@ -16,7 +16,8 @@ const commands = [...readme.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].flatMap(([, b
 const RUN_BY_GATE = ['npm test', 'npm run check'];
 /** Runs until Ctrl-C; the commands that ask a running system are run beside it. */
 const STAYS = 'npm start';
-const ASKS = /^npx ironclaw (chat|runs|orders|events|views|streams|escalations|deadletters|config|policy)\b/;
+const ASKS =
+  /^npx ironclaw (chat|runs|orders|events|views|streams|escalations|deadletters|config|policy)\b/;
 
 const state = await mkdtemp(path.join(tmpdir(), 'ironclaw-readme-'));
 const env = {
