@@ -11,7 +11,7 @@ let system: System;
 beforeAll(async () => {
   model = await startModelServer();
   system = await startSystem({
-    roles: ['ledger', 'vault', 'integration', 'worker', 'co', 'gateway'],
+    roles: ['ledger', 'vault', 'observer', 'integration', 'worker', 'co', 'gateway'],
     env: {
       IO_INTELLIGENCE_BASE_URL: model.url,
       IO_INTELLIGENCE_API_KEY: 'io-v2-conformance-KEY-0123456789abcdef',

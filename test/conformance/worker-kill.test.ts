@@ -15,7 +15,7 @@ let system: System;
 beforeAll(async () => {
   model = await startModelServer();
   system = await startSystem({
-    roles: ['ledger', 'vault', 'integration', 'co'],
+    roles: ['ledger', 'vault', 'observer', 'integration', 'co'],
     separateProcesses: ['worker'],
     env: {
       IO_INTELLIGENCE_BASE_URL: model.url,
