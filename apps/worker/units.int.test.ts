@@ -207,7 +207,10 @@ test('a unit gives signs of life', async () => {
     ({ type, payload }) => type === 'UNIT_SIGNAL' && payload.stage === 'heartbeat',
   );
   expect(beats.length).toBeGreaterThanOrEqual(2);
-  expect(beats[0]?.payload).toMatchObject({ message: 'calling_model' });
+  // On a busy machine the first may fall into the stage before.
+  expect(beats.map(({ payload }) => payload)).toContainEqual(
+    expect.objectContaining({ message: 'calling_model' }),
+  );
 });
 
 describe('cancellation', () => {
