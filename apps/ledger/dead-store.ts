@@ -29,7 +29,8 @@ export async function listLetters(
   const { state } = await callBroker(broker, () => broker.jsm.streams.info(DEAD.name));
   const letters: Letter[] = [];
   let at = Math.min(state.last_seq, startOf(input.cursor));
-  const end = Math.max(state.first_seq, at - LOOKED_MAX);
+  // An empty stream begins at 0, where no message can be asked for.
+  const end = Math.max(1, state.first_seq, at - LOOKED_MAX);
   while (at >= end && letters.length < input.limit) {
     const count = Math.min(CHUNK, input.limit - letters.length, at - end + 1);
     const seqs = Array.from({ length: count }, (_, index) => at - index);

@@ -43,6 +43,11 @@ const letterOf = (job: JobMessage) =>
 const redrive = (seq: number) => client.call(API.ledger.redrive, { seq });
 const ended = (job: JobMessage) => waitFor(() => fixture.endOf(job), { timeoutMs: 15_000 });
 
+test('where nothing was set aside the list is empty', async () => {
+  const answer = await client.call(API.ledger.deadLetters, {});
+  expect(answer).toEqual({ dead_letters: [], next_cursor: null });
+});
+
 test('a poison job lands in DEAD; once mended it is redriven, once, and completes', async () => {
   const { job, path } = await fixture.prepare();
   renameSync(path, `${path}-away`);
