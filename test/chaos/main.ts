@@ -35,4 +35,6 @@ async function main(argv: readonly string[]): Promise<number> {
   return violations.length === 0 ? 0 : 1;
 }
 
+process.once('SIGINT', () => process.exit(130));
+process.once('SIGTERM', () => process.exit(143));
 process.exitCode = await main(process.argv.slice(2));

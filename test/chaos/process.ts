@@ -37,6 +37,12 @@ const MAIN = join(import.meta.dirname, '..', '..', 'apps', 'cli', 'main.ts');
 /** Between two starts of a process that ends by itself. */
 const FALL_DELAY_MS = 500;
 
+/** They end with us, however we end but by kill -9; also those that stand still. */
+const live = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of live) child.kill('SIGKILL');
+});
+
 type Message = { type: 'ready' } | { type: 'failed'; error: { code: string; message: string } };
 
 /**
@@ -69,6 +75,7 @@ export function roleProcess({ name, args, env, logFile, onFall }: ProcessOptions
     });
     closeSync(log);
     child = own;
+    live.add(own);
     isReady = false;
     downMs = undefined;
     let refusal = '';
@@ -80,6 +87,7 @@ export function roleProcess({ name, args, env, logFile, onFall }: ProcessOptions
       }
     });
     const ended = (how: string): void => {
+      live.delete(own);
       if (child !== own) return;
       child = undefined;
       clearTimeout(paused);
