@@ -13,7 +13,11 @@ import { fillLedger } from './fill.ts';
 import type { Plan } from './plan.ts';
 
 /** Durable consumers by which roles follow the ledger. */
-const DURABLE: Partial<Record<Role, string>> = { co: 'co', integration: 'integration' };
+const DURABLE: Partial<Record<Role, string>> = {
+  co: 'co',
+  integration: 'integration',
+  observer: 'observer',
+};
 const POLL_MS = 250;
 /** After the last work, for what is let go of late. */
 const SETTLE_MS = 1_000;

@@ -7,7 +7,7 @@ import { perSecond } from '../stats.ts';
 import { followEndings } from './endings.ts';
 import { inLanes, type Round } from './limit.ts';
 
-const CONTROL = 'ledger,vault,integration,co,gateway';
+const CONTROL = 'ledger,vault,observer,integration,co,gateway';
 
 /** Whole runs of one order: all control roles in one process, one worker in another. */
 export async function openRuns(lab: Lab, size: number) {
