@@ -72,6 +72,25 @@ async function clearWorktree({ client }: RoleContext, { order_id }: OrderState):
 export async function cleanUp(context: RoleContext, agg: RunAggregate): Promise<void> {
   for (const order of agg.orders.values()) {
     if (presentWorktree(order) !== null) await clearWorktree(context, order);
+    else if (wasDue(agg, order)) await removeUntold(context, order);
+  }
+}
+
+/** It was cancelled when its worktree was to be made. */
+function wasDue({ orders }: RunAggregate, { status, depends_on }: OrderState): boolean {
+  if (status !== 'CANCELLED') return false;
+  return depends_on.every((id) => orders.get(id)?.integration?.state === 'INTEGRATED');
+}
+
+/** A vault that died between making a worktree and telling of it leaves one that nobody knows. */
+async function removeUntold({ client, logger }: RoleContext, { order_id }: OrderState) {
+  try {
+    const { removed } = await client.call(API.vault.removeWorktree, { order_id });
+    if (removed) logger.info({ order_id }, 'removed a worktree that no event tells of');
+  } catch (error) {
+    // What is not the vault's own it leaves alone; observers tell of it.
+    const left = ['WORKTREE_NOT_FOUND', 'WORKTREE_CONFLICT', 'WORKTREE_DIRTY'] as const;
+    if (!isAppError(error, ...left)) throw error;
   }
 }
 

@@ -58,13 +58,14 @@ export async function integrateOrder(
   const known = await orders.load(place);
   const before = promotedBefore(known);
   if (before !== undefined) return before;
-  const { worktreePath, branch } = await assertWorktree(
-    theater,
-    input.worktree_path ?? worktreePathOf(theater, order_id),
-    order_id,
-  );
   let checked = await mergedBefore(theater, known);
-  if (checked === undefined) {
+  // What is merged has only to be told of; its worktree may be gone with its run.
+  let branch = known.worktree?.branch;
+  if (checked === undefined || !branch) {
+    const path = input.worktree_path ?? worktreePathOf(theater, order_id);
+    const worktree = await assertWorktree(theater, path, order_id);
+    const { worktreePath } = worktree;
+    branch = worktree.branch;
     await orders.decide(place, (order) => startIntegration(order, { gateProfile: profile.name }));
     const headSha = await branchHead(theater, branch);
     await refuseMoved(orders, place, known, headSha);

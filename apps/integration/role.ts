@@ -1,6 +1,6 @@
 import { API, isAppError } from '#libs/contracts';
-import { startReactor } from '#libs/eventlog';
-import { awaitsApproval } from '#libs/orders';
+import { createAggregateStore, ledgerFilter, startReactor } from '#libs/eventlog';
+import { awaitsApproval, EMPTY_RUN, foldRun, type OrderState } from '#libs/orders';
 import {
   createOrderCommands,
   healthHandler,
@@ -26,6 +26,14 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   const gates = createGates(profiles, createCommandGates(logger, [config.stateDir]));
   const orders = createOrderCommands(log);
 
+  const runs = createAggregateStore(broker, EMPTY_RUN, (agg, events) => foldRun(events, agg));
+  const hasEnded = async ({ theater_id, run_id }: OrderState): Promise<boolean> => {
+    if (run_id === null) return false;
+    const { garrisonId: garrison_id } = config;
+    const { state } = await runs.load(ledgerFilter({ garrison_id, theater_id, run_id }));
+    return state.run !== undefined && state.run.status !== 'OPEN';
+  };
+
   const reactor = startReactor(broker, {
     name: 'integration',
     logger,
@@ -48,6 +56,9 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       } catch (error) {
         if (isAppError(error, 'UNKNOWN_GATE_PROFILE')) {
           await refuseOrder(orders, { theater_id, order_id }, error.message);
+        } else if (isAppError(error, 'WORKTREE_NOT_FOUND')) {
+          // It was removed with its run, which was cancelled or failed meanwhile.
+          if (!(await hasEnded(order))) throw error;
         } else if (!isAppError(error, ...TOLD)) throw error;
         logger.info({ code: error.code, order_id }, 'order not promoted');
       }

@@ -1,5 +1,5 @@
 import { join, resolve, sep } from 'node:path';
-import { API, AppError, invalid } from '#libs/contracts';
+import { API, AppError, invalid, isAppError } from '#libs/contracts';
 import { createAggregateStore, ledgerSubject } from '#libs/eventlog';
 import {
   evolveTheater,
@@ -115,9 +115,17 @@ export async function start(context: RoleContext): Promise<RunningRole> {
         await prepareWorktree({ worktreePath, files, exclude: NOT_IN_GIT });
       }
       const place = { theater_id, order_id, run_id };
-      await orders.decide(place, (order) =>
-        worktreeCreated(order, { path: worktreePath, branch: made.branch, baseSha }),
-      );
+      try {
+        await orders.decide(place, (order) =>
+          worktreeCreated(order, { path: worktreePath, branch: made.branch, baseSha }),
+        );
+      } catch (error) {
+        // Cancelled while it was made: what no event tells of, nobody would remove.
+        if (isAppError(error, 'ILLEGAL_TRANSITION')) {
+          await removeWorktree({ theater, orderId: order_id, force: true });
+        }
+        throw error;
+      }
       await orders.decide(place, worktreeReady);
       return {
         worktree_path: worktreePath,

@@ -260,6 +260,16 @@ describe('worktrees', () => {
   const made = { path: '/w/o1', branch: 'order_o1', baseSha: 'b'.repeat(40) };
   const create = (state: OrderState) => worktreeCreated(state, made);
 
+  test('a cancelled order gets none', () => {
+    const one = order();
+    one.take(
+      when(one.state, (state) => cancelOrder(state, { reason: 'no need' })).thenEvents(
+        'ORDER_CANCELLED',
+      ),
+    );
+    when(one.state, create).thenRefused('ILLEGAL_TRANSITION');
+  });
+
   test('check 19: made once; after it was removed it may be made again (check 22)', () => {
     const one = order();
     const [first] = when(one.state, create).thenEvents('WORKTREE_CREATED');

@@ -9,7 +9,7 @@ export function presentWorktree(order: OrderState): Worktree | null {
   return gone ? null : worktree;
 }
 
-/** A worktree was made; done already where the same one is there. */
+/** A worktree was made; done already where the same one is there. A cancelled order gets none. */
 export function worktreeCreated(
   order: OrderState,
   command: { path: string; branch: string; baseSha: string },
@@ -17,6 +17,7 @@ export function worktreeCreated(
   const { path, branch, baseSha } = command;
   const present = presentWorktree(order);
   if (present === null) {
+    if (order.status === 'CANCELLED') return notPossible('WORKTREE_CREATED', 'CANCELLED');
     const payload = { worktree_path: path, branch, base_sha: baseSha };
     return decided(orderEvent(order, 'WORKTREE_CREATED', payload, { key: [order.version] }));
   }

@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path';
-import type { Broker } from '#libs/broker';
+import { type Broker, callBroker } from '#libs/broker';
 import type { Theater } from '#libs/worktrees';
 import { AppError } from '#libs/contracts';
 import {
@@ -59,7 +59,9 @@ export function createTheaterDirectory(broker: Broker, garrisonId: string): Thea
     },
     ofOrder: async (orderId) => {
       const filter = ledgerFilter({ garrison_id: garrisonId, order_id: orderId });
-      const info = await broker.jsm.streams.info(LEDGER_STREAM, { subjects_filter: filter });
+      const info = await callBroker(broker, () =>
+        broker.jsm.streams.info(LEDGER_STREAM, { subjects_filter: filter }),
+      );
       const theaters = Object.keys(info.state.subjects ?? {}).map(
         (s) => parseLedgerSubject(s)?.theater_id,
       );

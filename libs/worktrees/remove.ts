@@ -33,7 +33,9 @@ export async function removeWorktree(input: {
       throw new AppError('WORKTREE_CONFLICT', { id: orderId }, { details: { worktreePath } });
     }
     const mark = removalMark(adminPath);
-    if (existsSync(worktreePath) && !existsSync(mark) && !input.force) {
+    // Without an index, which is written last, it is a half-made copy in which nobody has worked.
+    const isWhole = existsSync(worktreePath) && existsSync(join(adminPath, 'index'));
+    if (isWhole && !existsSync(mark) && !input.force) {
       await requireNothingLost(theater, requireWorktree(theater, orderId));
     }
     hold.write(mark, '');

@@ -216,6 +216,17 @@ describe('removeWorktree', () => {
     expect(await removeWorktree({ theater, orderId: 'a', force: true })).toEqual({ removed: true });
   });
 
+  test('removes what a dead create left half-made: nobody has worked in it', async () => {
+    using s = scratch();
+    const theater = await s.theater();
+    const { worktreePath } = await createWorktree({ theater, orderId: 'a' });
+    rmSync(join(theater.gitDir, 'worktrees', 'order_a', 'index'));
+    rmSync(join(worktreePath, '.git'));
+    writeFileSync(join(worktreePath, 'half'), '');
+    expect(await removeWorktree({ theater, orderId: 'a' })).toEqual({ removed: true });
+    expect(git(theater.repoPath, 'worktree', 'list').split('\n')).toHaveLength(1);
+  });
+
   test('finishes a removal that died half way', async () => {
     using s = scratch();
     const theater = await s.theater();

@@ -1,9 +1,12 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { API } from '#libs/contracts';
 import { openEventLog } from '#libs/eventlog';
 import { createPauses } from '#libs/runtime';
 import { waitFor } from '#libs/testing';
+import { createWorktree, type Theater } from '#libs/worktrees';
 import { type Commanding, playbook, startCommanding, step } from './commanding.ts';
 
 // Issue B, 8 and 1: pause and resume of a run, a theater and a class; cancel; feedback.
@@ -161,6 +164,56 @@ describe('cancel', () => {
     await expect(it.client.call(API.co.dispatch, { run_id: manual })).rejects.toMatchObject({
       code: 'RUN_NOT_OPEN',
     });
+  });
+
+  test('a worktree that was made but never told of is removed with its run', async () => {
+    const run = await it.run({ playbook: 'two', autopilot: false });
+    await it.client.call(API.co.plan, { run_id: run });
+    const { theater_id, order_id } = (await it.order(run, 'first')) as Record<string, string>;
+    if (theater_id === undefined || order_id === undefined) throw new Error('no order');
+    const opened = await it.client.call(API.vault.openTheater, { theater_id });
+    const theater: Theater = {
+      theaterId: theater_id,
+      repoPath: opened.repo_path,
+      gitDir: path.join(opened.repo_path, '.git'),
+      worktreesPath: opened.worktrees_path,
+      archivePath: path.join(path.dirname(opened.worktrees_path), 'archive'),
+      mainline: opened.mainline,
+    };
+    // As a vault leaves it that is killed between the two.
+    const { worktreePath } = await createWorktree({ theater, orderId: order_id });
+    await it.client.call(API.co.cancelRun, { run_id: run });
+    await waitFor(() => !existsSync(worktreePath), { timeoutMs: 10_000 });
+    // As one does it that was stopped for a while: the order is cancelled by then.
+    const late = it.client.call(API.vault.createWorktree, { theater_id, order_id });
+    await expect(late).rejects.toMatchObject({ code: 'ILLEGAL_TRANSITION' });
+    expect(existsSync(worktreePath)).toBe(false);
+    expect(await count(run, 'WORKTREE_CREATED')).toBe(0);
+  });
+
+  test('what was ready to be integrated when its run was cancelled is let be', async () => {
+    const run = await it.run({ playbook: 'two', autopilot: false });
+    await it.client.call(API.co.plan, { run_id: run });
+    const { theater_id, order_id } = await it.order(run, 'first');
+    await it.client.call(API.vault.openTheater, { theater_id: theater_id as string });
+    const tell = async (type: string): Promise<number> => {
+      const place = { theater_id, run_id: run, order_id, unit_id: 'assault_by_hand' };
+      const event = { type, ...place, payload: { attempt: 1 } };
+      return (await it.client.call(API.ledger.append, event as never)).seq;
+    };
+    await tell('ORDER_STARTED');
+    await tell('ORDER_COMPLETED');
+    await it.client.call(API.co.cancelRun, { run_id: run });
+    const seq = await tell('INTEGRATION_READY');
+    // Acknowledged at once: an event that fails comes again and again before it is set aside.
+    await waitFor(
+      async () => {
+        const { ack_floor } = await it.system.broker.jsm.consumers.info('LEDGER', 'integration');
+        return ack_floor.stream_seq >= seq;
+      },
+      { timeoutMs: 5_000 },
+    );
+    expect(await count(run, 'INTEGRATION_FAILED')).toBe(0);
   });
 
   test('twenty at once cancel once', async () => {

@@ -41,7 +41,7 @@ export const VAULT = {
       as_before: z.boolean().optional(),
     }),
     data: z.looseObject({ worktree_path: path, branch: z.string(), created: z.boolean() }),
-    errors: ['THEATER_NOT_FOUND', 'WORKTREE_CONFLICT'],
+    errors: ['THEATER_NOT_FOUND', 'WORKTREE_CONFLICT', 'ILLEGAL_TRANSITION'],
   }),
   prepareWorktree: endpoint({
     role,
