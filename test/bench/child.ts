@@ -12,7 +12,7 @@ export type Child = {
 type Question = { id: number; question: string; input: unknown };
 type Answer = { id: number; value?: unknown; error?: string };
 
-const START_MS = 30_000;
+const START_MS = 90_000;
 const READY = 0;
 
 /**
@@ -57,7 +57,7 @@ export async function startChild(file: string, env: Record<string, string>): Pro
   };
 }
 
-const END_MS = 5_000;
+const END_MS = 15_000;
 
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
