@@ -60,12 +60,13 @@ export async function integrateOrder(
   if (before !== undefined) return before;
   let checked = await mergedBefore(theater, known);
   // What is merged has only to be told of; its worktree may be gone with its run.
-  let branch = known.worktree?.branch;
-  if (checked === undefined || !branch) {
+  let branch = checked && known.worktree?.branch;
+  let worktreePath = '';
+  if (!branch) {
     const path = input.worktree_path ?? worktreePathOf(theater, order_id);
-    const worktree = await assertWorktree(theater, path, order_id);
-    const { worktreePath } = worktree;
-    branch = worktree.branch;
+    ({ worktreePath, branch } = await assertWorktree(theater, path, order_id));
+  }
+  if (checked === undefined) {
     await orders.decide(place, (order) => startIntegration(order, { gateProfile: profile.name }));
     const headSha = await branchHead(theater, branch);
     await refuseMoved(orders, place, known, headSha);
