@@ -1,16 +1,43 @@
-import type { Broker } from '#libs/broker';
-import type { StoredEvent } from '#libs/contracts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Broker, callBroker } from '#libs/broker';
+import { isAppError, type StoredEvent } from '#libs/contracts';
 import { followBatches, LEDGER_STREAM, ledgerTail } from '#libs/eventlog';
 import type { Followed } from '#libs/projections';
 
 /** The ledger stream of a broker, for a projection to follow. */
 export function followLedger(broker: Broker): Followed<StoredEvent> {
+  let started = false;
   return {
     source: (fromSeq, signal) => followBatches(broker, { fromSeq, signal }),
     tail: () => ledgerTail(broker),
     async streamId() {
-      const info = await broker.jsm.streams.info(LEDGER_STREAM);
-      return `${LEDGER_STREAM} ${info.created}`;
+      // Only the start waits: later the projector has its own retries, and must end when told.
+      const id = await (started ? createdAt(broker) : patiently(() => createdAt(broker)));
+      started = true;
+      return id;
     },
   };
+}
+
+/** A role that starts while the broker stalls waits for it, and does not give up at once. */
+const PATIENCE_MS = 60_000;
+const RETRY_MS = 250;
+
+async function patiently<T>(ask: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isAppError(error, 'DEPENDENCY_UNAVAILABLE') || performance.now() > deadline) throw error;
+      await sleep(RETRY_MS);
+    }
+  }
+}
+
+function createdAt(broker: Broker): Promise<string> {
+  return callBroker(broker, async () => {
+    const info = await broker.jsm.streams.info(LEDGER_STREAM);
+    return `${LEDGER_STREAM} ${info.created}`;
+  });
 }
