@@ -59,12 +59,14 @@ async function makeWorktree(
   return made.worktree_path;
 }
 
+/** Packs a worktree and removes it; where there is nothing to pack, what is left of it is removed. */
 async function clearWorktree({ client }: RoleContext, { order_id }: OrderState): Promise<void> {
-  try {
-    await client.call(API.vault.archiveWorktree, { order_id });
-    await client.call(API.vault.removeWorktree, { order_id });
-  } catch (error) {
-    if (!isAppError(error, 'WORKTREE_NOT_FOUND')) throw error;
+  for (const step of [API.vault.archiveWorktree, API.vault.removeWorktree]) {
+    try {
+      await client.call(step, { order_id });
+    } catch (error) {
+      if (!isAppError(error, 'WORKTREE_NOT_FOUND')) throw error;
+    }
   }
 }
 
