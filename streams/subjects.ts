@@ -16,6 +16,10 @@ export const SUBJECTS = {
   signedDemand: 'signed.v1.demand',
   /** channel, SHA-256 of the idempotency key */
   feeds: 'feed.v1.*.*',
+  /** channel, target, hash of the idempotency key */
+  outbox: 'out.v1.*.*.*',
+  /** kind, id */
+  leases: 'lease.v1.*.*',
   /** project, mission, aggregate */
   missions: 'mis.v1.*.*.*',
   /** project */

@@ -76,6 +76,12 @@ export {
   type Usage,
   usage,
 } from './shapes.ts';
+export {
+  LOCAL_TARGET,
+  SIGNING_SECRET_VARIABLE,
+  type TargetSettings,
+  targetSettings,
+} from './targets.ts';
 export { API, ENDPOINTS } from './endpoints/list.ts';
 export {
   COMMON_ERRORS,

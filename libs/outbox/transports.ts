@@ -1,0 +1,147 @@
+import type { Broker } from '#libs/broker';
+import type { TargetSettings } from '#libs/contracts';
+import { createInbox, headers as natsHeaders, type Msg } from 'nats';
+import { SUBJECTS } from '#streams';
+import type { Channel } from './delivery.ts';
+import type { Send } from './deliverer.ts';
+import { parseRetryAfter, type Reply } from './reply.ts';
+
+/** The two headers of the contract for a body, made anew for each attempt. */
+export type SignBody = (channel: Channel, body: string) => Readonly<Record<string, string>>;
+
+/** Paths of the contract, under the target's URL. */
+const PATHS: Readonly<Record<Channel, string>> = {
+  milestone: '/internal/milestones/ingest',
+  demand: '/internal/demand/ingest',
+};
+const NATS_SUBJECTS: Readonly<Record<Channel, string>> = {
+  milestone: SUBJECTS.signedMilestones,
+  demand: SUBJECTS.signedDemand,
+};
+/** Of an answer that is read; the rest is not waited for. */
+const ANSWER_BYTES_MAX = 64 * 1024;
+
+/** How a target is reached. */
+export function createSend(
+  broker: Broker,
+  settings: TargetSettings,
+  sign: SignBody,
+  now: () => Date,
+): Send {
+  const { timeout_ms: timeoutMs } = settings;
+  const { url } = settings;
+  return url === undefined
+    ? (channel, body, signal) => sendOverNats(broker, { channel, body, sign, timeoutMs, signal })
+    : (channel, body, signal) => sendOverHttp(url, { channel, body, sign, timeoutMs, signal, now });
+}
+
+type Sending = {
+  channel: Channel;
+  body: string;
+  sign: SignBody;
+  timeoutMs: number;
+  signal: AbortSignal;
+};
+
+async function sendOverHttp(url: string, one: Sending & { now: () => Date }): Promise<Reply> {
+  const { channel, body, sign, timeoutMs, now } = one;
+  try {
+    const response = await fetch(url.replace(/\/+$/, '') + PATHS[channel], {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...sign(channel, body) },
+      body,
+      // Whoever answers elsewhere was not meant to get this.
+      redirect: 'manual',
+      signal: AbortSignal.any([one.signal, AbortSignal.timeout(timeoutMs)]),
+    });
+    const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), now().getTime());
+    return {
+      kind: 'answered',
+      status: response.status,
+      body: await readText(response),
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    };
+  } catch (error) {
+    return { kind: 'failed', reason: reasonOf(error, timeoutMs) };
+  }
+}
+
+async function readText(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    chunks.push(chunk);
+    bytes += chunk.byteLength;
+    if (bytes > ANSWER_BYTES_MAX) break;
+  }
+  return Buffer.concat(chunks).subarray(0, ANSWER_BYTES_MAX).toString('utf8');
+}
+
+/**
+ * The same subject is also that of a stream, which answers that it has stored the message. Only the
+ * receiver's answer says what came of it, so that other one is passed over.
+ */
+function sendOverNats(broker: Broker, one: Sending): Promise<Reply> {
+  const { channel, body, sign, timeoutMs, signal } = one;
+  const { nc } = broker;
+  return new Promise<Reply>((resolve) => {
+    const inbox = createInbox(inboxPrefix(broker));
+    const end = (reply: Reply): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+      subscription.unsubscribe();
+      resolve(reply);
+    };
+    const fail = (reason: string): void => end({ kind: 'failed', reason });
+    const abort = (): void => fail('stopped');
+    const timer = setTimeout(() => fail(`no answer within ${timeoutMs} ms`), timeoutMs);
+    const subscription = nc.subscribe(inbox, {
+      callback: (error, message) => {
+        if (error !== null) return fail(error.message);
+        const reply = readAnswer(message);
+        if (reply !== undefined) end(reply);
+      },
+    });
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) return abort();
+    try {
+      const headers = natsHeaders();
+      for (const [name, value] of Object.entries(sign(channel, body))) headers.set(name, value);
+      nc.publish(NATS_SUBJECTS[channel], body, { reply: inbox, headers });
+    } catch (error) {
+      fail((error as Error).message);
+    }
+  });
+}
+
+/** Undefined: not an answer of the receiver. */
+function readAnswer(message: Msg): Reply | undefined {
+  if (message.headers?.code === 503) return { kind: 'failed', reason: 'no receiver listens' };
+  const body = message.string();
+  const value = asObject(body);
+  if (typeof value.stream === 'string' && value.status === undefined) return undefined;
+  const status = Number(message.headers?.get('status') || (value.ok === true ? 200 : 500));
+  return { kind: 'answered', status, body };
+}
+
+function asObject(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  } catch (error) {
+    if (error instanceof SyntaxError) return {};
+    throw error;
+  }
+}
+
+/** `fetch failed` says nothing; its cause does. */
+function reasonOf(error: unknown, timeoutMs: number): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === 'TimeoutError') return `no answer within ${timeoutMs} ms`;
+  return error.cause instanceof Error ? error.cause.message || error.message : error.message;
+}
+
+/** The reply prefix that this connection has permission for; the library's type hides its options. */
+function inboxPrefix({ nc }: Broker): string | undefined {
+  return (nc as Broker['nc'] & { options?: { inboxPrefix?: string } }).options?.inboxPrefix;
+}
