@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isAppError } from '#libs/contracts';
+import { type Channel, isAppError } from '#libs/contracts';
 import type { Logger } from 'pino';
 import type { DeliveryPolicy } from './backoff.ts';
-import { type Channel, decideAttempt, evolveDelivery, OPEN_STATES } from './delivery.ts';
+import { decideAttempt, evolveDelivery, OPEN_STATES } from './delivery.ts';
 import { evolveLane, type Lane, OPEN_LANE } from './lane.ts';
 import type { Lease } from './lease.ts';
 import type { Reply } from './reply.ts';

@@ -1,10 +1,7 @@
-import { id, timestamp } from '#libs/contracts';
+import { channel, id, timestamp } from '#libs/contracts';
 import { z } from 'zod';
 import { type DeliveryPolicy, waitMs } from './backoff.ts';
 import { judge, type Reply } from './reply.ts';
-
-export const CHANNELS = ['milestone', 'demand'] as const;
-export type Channel = (typeof CHANNELS)[number];
 
 /** `dead` is what others call a dead letter: tried as often as it may be. */
 export const DELIVERY_STATES = [
@@ -29,7 +26,7 @@ const time = timestamp.nullable();
 
 /** One event on its way to one target, as the OUTBOX stream holds it. */
 export const delivery = z.object({
-  channel: z.enum(CHANNELS),
+  channel,
   target: id,
   idempotency_key: z.string().min(1).max(512),
   /** milestoneId or summaryId. */

@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto';
-import { AppError, invalid, parse } from '#libs/contracts';
-import type { Channel, Delivery, DeliveryState } from './delivery.ts';
-import { demandSnapshot, milestoneEvent } from './schemas.ts';
+import {
+  AppError,
+  type Channel,
+  demandSnapshot,
+  invalid,
+  LIMITS,
+  parse,
+  sentMilestoneEvent,
+} from '#libs/contracts';
+import type { Delivery, DeliveryState } from './delivery.ts';
 import type { OutboxStore } from './store.ts';
 import { deliveryIdOf } from './subjects.ts';
 
@@ -40,9 +47,6 @@ export type EmitOptions = {
   now: Date;
 };
 
-/** Bytes of one body: what fits into a message beside the record's other fields. */
-export const BODY_BYTES_MAX = 512 * 1024;
-
 /**
  * Queues a milestone for each target.
  * @param event checked strictly, so that no receiver has to guess
@@ -67,12 +71,12 @@ export async function emitDemand(
 
 /** @throws {INVALID_REQUEST} */
 export function milestoneEnvelope(given: unknown, now: Date): Envelope {
-  const event = parse(milestoneEvent, given, 'event');
-  const idempotencyKey = keyOf('milestone', event.milestoneId, event);
+  const event = parse(sentMilestoneEvent, given, 'event');
+  const idempotencyKey = keyOf('milestones', event.milestoneId, event);
   const sentAtUtc = now.toISOString();
   const body = JSON.stringify({ idempotencyKey, sentAtUtc, event });
   const itemId = event.milestoneId;
-  return { channel: 'milestone', itemId, idempotencyKey, sentAtUtc, body, fingerprint: null };
+  return { channel: 'milestones', itemId, idempotencyKey, sentAtUtc, body, fingerprint: null };
 }
 
 /** @throws {INVALID_REQUEST} */
@@ -103,8 +107,8 @@ async function emit(envelope: Envelope, options: EmitOptions): Promise<Emission>
   const { store, targets } = options;
   if (targets.length === 0) throw invalid('targets', 'must name at least one target');
   const bytes = Buffer.byteLength(envelope.body);
-  if (bytes > BODY_BYTES_MAX) {
-    throw new AppError('PAYLOAD_TOO_LARGE', { what: 'event', limit: BODY_BYTES_MAX });
+  if (bytes > LIMITS.signedBodyBytes) {
+    throw new AppError('PAYLOAD_TOO_LARGE', { what: 'event', limit: LIMITS.signedBodyBytes });
   }
   const { channel, idempotencyKey, itemId } = envelope;
   const deliveries: Emitted[] = [];

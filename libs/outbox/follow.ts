@@ -49,8 +49,15 @@ async function* follow(
   let next = Math.max(1, fromSeq);
   while (!signal.aborted && !broker.nc.isClosed()) {
     try {
+      // Records at the end may have gone by their TTL: what was read is then level all the same.
+      let endSeq = (await callBroker(broker, () => broker.jsm.streams.info(OUTBOX.name))).state
+        .last_seq;
       for await (const messages of pull(broker, next, signal)) {
         const batch = decode(messages);
+        if (batch.pending === 0) {
+          batch.lastSeq = Math.max(batch.lastSeq, endSeq, next - 1);
+          endSeq = 0;
+        }
         next = batch.lastSeq + 1;
         yield batch;
       }
@@ -63,14 +70,18 @@ async function* follow(
   }
 }
 
-/** What one consumer brings, in order and without gaps; ends where it has lost its place. */
+/**
+ * What one consumer brings, in order and without gaps; first nothing, if there is nothing. Ends
+ * where it has lost its place.
+ */
 async function* pull(
   broker: Broker,
   fromSeq: number,
   signal: AbortSignal,
 ): AsyncGenerator<JsMsg[]> {
+  let pending = 0;
   const consumer = await callBroker(broker, async () => {
-    const { name } = await broker.jsm.consumers.add(OUTBOX.name, {
+    const { name, num_pending } = await broker.jsm.consumers.add(OUTBOX.name, {
       ack_policy: AckPolicy.None,
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: fromSeq,
@@ -79,8 +90,10 @@ async function* pull(
       mem_storage: true,
       num_replicas: 1,
     });
+    pending = num_pending;
     return broker.js.consumers.get(OUTBOX.name, name);
   });
+  if (pending === 0) yield [];
   let delivered = 0;
   while (!signal.aborted) {
     const messages = await consumer.fetch({

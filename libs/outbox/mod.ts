@@ -1,7 +1,5 @@
 export { type DeliveryPolicy, waitMs } from './backoff.ts';
 export {
-  type Channel,
-  CHANNELS,
   decideDiscard,
   decideRedrive,
   type Delivery,
@@ -19,9 +17,12 @@ export {
   HEALTH_WORDS,
   type Ledger,
   overallHealth,
+  type TargetStanding,
 } from './health.ts';
 export { type Destination, openOutbox, type Outbox } from './outbox.ts';
 export type { OutboxStore, StoredDelivery } from './store.ts';
+export { createLease, type Lease } from './lease.ts';
+export { createSigner } from './sign.ts';
 export { isDeliveryId } from './subjects.ts';
 export { createSend, type SignBody } from './transports.ts';
 export {

@@ -167,7 +167,7 @@ test('subjects carry any key and are parsed back', () => {
     fc.property(fc.string({ unit: 'binary' }), fc.string(), (key, text) => {
       const deliveryId = deliveryIdOf('demand', 'far_1', key);
       expect(parseDeliverySubject(deliverySubject(deliveryId))).toBe(deliveryId);
-      expect(isDeliveryId(text)).toBe(/^(milestone|demand)\.[\w-]+\.[0-9a-f]{32}$/.test(text));
+      expect(isDeliveryId(text)).toBe(false);
     }),
   );
 });
@@ -182,7 +182,7 @@ type Vector = { id: string; record: { attempts: number }; rounds: Round[] };
 const DIFFERENT: Record<string, string> = { 'em-10': 'retrying' };
 
 test('the vectors of the emitter, at three attempts', async () => {
-  const url = new URL('./testdata/emitter-vectors.json', import.meta.url);
+  const url = new URL('../../test/vectors/openclaw/emitter-vectors.json', import.meta.url);
   const { vectors } = JSON.parse(await readFile(url, 'utf8')) as { vectors: Vector[] };
   let rounds = 0;
   for (const { id, record, rounds: given } of vectors) {

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { isId } from '#libs/contracts';
-import { CHANNELS, type Channel } from './delivery.ts';
+import { type Channel, CHANNELS, isId } from '#libs/contracts';
 
 const PREFIX = 'out.v1.';
 /** Hexadecimal digits of the key's hash: 128 bits. */

@@ -1,8 +1,7 @@
 import type { Broker } from '#libs/broker';
-import type { TargetSettings } from '#libs/contracts';
+import type { Channel, TargetSettings } from '#libs/contracts';
 import { createInbox, headers as natsHeaders, type Msg } from 'nats';
 import { SUBJECTS } from '#streams';
-import type { Channel } from './delivery.ts';
 import type { Send } from './deliverer.ts';
 import { parseRetryAfter, type Reply } from './reply.ts';
 
@@ -11,11 +10,11 @@ export type SignBody = (channel: Channel, body: string) => Readonly<Record<strin
 
 /** Paths of the contract, under the target's URL. */
 const PATHS: Readonly<Record<Channel, string>> = {
-  milestone: '/internal/milestones/ingest',
+  milestones: '/internal/milestones/ingest',
   demand: '/internal/demand/ingest',
 };
 const NATS_SUBJECTS: Readonly<Record<Channel, string>> = {
-  milestone: SUBJECTS.signedMilestones,
+  milestones: SUBJECTS.signedMilestones,
   demand: SUBJECTS.signedDemand,
 };
 /** Of an answer that is read; the rest is not waited for. */

@@ -1,13 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { type Channel, CHANNELS } from '#libs/contracts';
 import type { Reader, View } from '#libs/projections';
-import {
-  type Channel,
-  CHANNELS,
-  type Delivery,
-  type DeliveryState,
-  OPEN_STATES,
-  SETTLED_STATES,
-} from './delivery.ts';
+import { type Delivery, type DeliveryState, OPEN_STATES, SETTLED_STATES } from './delivery.ts';
 import type { OutboxRecord } from './follow.ts';
 import { EMPTY_LEDGER, type Ledger } from './health.ts';
 

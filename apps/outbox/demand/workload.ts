@@ -69,6 +69,7 @@ function clustersOf(order: OrderState): string[] {
   if (order.status === 'BLOCKED') clusters.push('execution_stalls');
   if (awaitsApproval(order)) clusters.push('approval_loops');
   const { state, gate } = order.integration ?? {};
-  if (state === 'FAILED') clusters.push(gate === 'aar-schema' ? 'schema_mapping' : 'core_instability');
+  if (state === 'FAILED')
+    clusters.push(gate === 'aar-schema' ? 'schema_mapping' : 'core_instability');
   return clusters;
 }

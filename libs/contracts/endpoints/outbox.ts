@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { channel } from '../feeds.ts';
 import { id, timestamp } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import { asOf, healthOf, page } from './common.ts';
@@ -6,7 +7,6 @@ import { endpoint } from './endpoint.ts';
 
 const role = 'outbox';
 
-const channel = z.enum(['milestone', 'demand']);
 const state = z.enum([
   'pending',
   'retrying',
