@@ -118,7 +118,7 @@ function createBell(): Bell {
   const waiting = new Set<() => void>();
   return {
     ring: () => {
-      for (const wake of [...waiting]) wake();
+      for (const wake of waiting) wake();
     },
     wait: (ms, signal) =>
       new Promise((resolve) => {

@@ -1,6 +1,5 @@
-import type { Broker } from '#libs/broker';
+import { type Broker, requestAnswer } from '#libs/broker';
 import type { Channel, TargetSettings } from '#libs/contracts';
-import { createInbox, headers as natsHeaders, type Msg } from 'nats';
 import { SUBJECTS } from '#streams';
 import type { Send } from './deliverer.ts';
 import { parseRetryAfter, type Reply } from './reply.ts';
@@ -80,46 +79,24 @@ async function readText(response: Response): Promise<string> {
  * The same subject is also that of a stream, which answers that it has stored the message. Only the
  * receiver's answer says what came of it, so that other one is passed over.
  */
-function sendOverNats(broker: Broker, one: Sending): Promise<Reply> {
+async function sendOverNats(broker: Broker, one: Sending): Promise<Reply> {
   const { channel, body, sign, timeoutMs, signal } = one;
-  const { nc } = broker;
-  return new Promise<Reply>((resolve) => {
-    const inbox = createInbox(inboxPrefix(broker));
-    const end = (reply: Reply): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', abort);
-      subscription.unsubscribe();
-      resolve(reply);
-    };
-    const fail = (reason: string): void => end({ kind: 'failed', reason });
-    const abort = (): void => fail('stopped');
-    const timer = setTimeout(() => fail(`no answer within ${timeoutMs} ms`), timeoutMs);
-    const subscription = nc.subscribe(inbox, {
-      callback: (error, message) => {
-        if (error !== null) return fail(error.message);
-        const reply = readAnswer(message);
-        if (reply !== undefined) end(reply);
-      },
-    });
-    signal.addEventListener('abort', abort, { once: true });
-    if (signal.aborted) return abort();
-    try {
-      const headers = natsHeaders();
-      for (const [name, value] of Object.entries(sign(channel, body))) headers.set(name, value);
-      nc.publish(NATS_SUBJECTS[channel], body, { reply: inbox, headers });
-    } catch (error) {
-      fail((error as Error).message);
-    }
+  return requestAnswer<Reply>(broker, {
+    subject: NATS_SUBJECTS[channel],
+    data: body,
+    headers: sign(channel, body),
+    timeoutMs,
+    signal,
+    read: readAnswer,
+    failed: (reason) => ({ kind: 'failed', reason }),
   });
 }
 
 /** Undefined: not an answer of the receiver. */
-function readAnswer(message: Msg): Reply | undefined {
-  if (message.headers?.code === 503) return { kind: 'failed', reason: 'no receiver listens' };
-  const body = message.string();
+function readAnswer(body: string, header: (name: string) => string | undefined): Reply | undefined {
   const value = asObject(body);
   if (typeof value.stream === 'string' && value.status === undefined) return undefined;
-  const status = Number(message.headers?.get('status') || (value.ok === true ? 200 : 500));
+  const status = Number(header('status') ?? (value.ok === true ? 200 : 500));
   return { kind: 'answered', status, body };
 }
 
@@ -138,9 +115,4 @@ function reasonOf(error: unknown, timeoutMs: number): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return `no answer within ${timeoutMs} ms`;
   return error.cause instanceof Error ? error.cause.message || error.message : error.message;
-}
-
-/** The reply prefix that this connection has permission for; the library's type hides its options. */
-function inboxPrefix({ nc }: Broker): string | undefined {
-  return (nc as Broker['nc'] & { options?: { inboxPrefix?: string } }).options?.inboxPrefix;
 }

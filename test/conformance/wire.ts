@@ -104,6 +104,14 @@ export const ROUTES: Readonly<Record<string, string>> = {
   'learning.pin': 'POST /policy/{theater_id}/pin',
   'learning.rollback': 'POST /policy/{theater_id}/rollback',
   'learning.health': 'GET /health',
+  'outbox.emit-milestone': 'POST /milestones',
+  'outbox.emit-demand': 'POST /demand',
+  'outbox.deliveries': 'GET /deliveries',
+  'outbox.delivery': 'GET /deliveries/{delivery_id}',
+  'outbox.redrive': 'POST /deliveries/{delivery_id}/redrive',
+  'outbox.discard': 'POST /deliveries/{delivery_id}/discard',
+  'outbox.targets': 'GET /targets',
+  'outbox.health': 'GET /health',
 };
 
 const TIMEOUT_MS = 20_000;
