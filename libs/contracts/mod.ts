@@ -101,8 +101,10 @@ export {
 export { API, ENDPOINTS } from './endpoints/list.ts';
 export {
   COMMON_ERRORS,
+  endpoint,
   type Endpoint,
   type InputOf,
+  type Outside,
   pathParams,
   type Role,
   ROLES,
