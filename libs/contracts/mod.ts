@@ -40,6 +40,7 @@ export {
   type DemandSnapshot,
   EVIDENCE_TYPES,
   type IngestAnswer,
+  idempotencyKey,
   ingestRejected,
   milestoneEnvelope,
   type MilestoneEnvelope,

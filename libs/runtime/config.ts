@@ -115,6 +115,16 @@ export const CONFIG = z.object({
     'a worktree whose order ended so long ago is an orphan',
   ),
   IRONCLAW_ALLOWED_HOSTS: list.default([]).describe('Host names accepted beside the bound one'),
+  IRONCLAW_ALLOWED_ORIGINS: list
+    .default([])
+    .describe('origins of other sites whose pages may read, as https://console.example'),
+  IRONCLAW_SIGNATURE_WINDOW_MS: ms(300_000, 1_000, 86_400_000).describe(
+    'how far the time of a signed delivery may be from the clock, either way',
+  ),
+  IRONCLAW_SIGNATURE_BOUND: z
+    .stringbool()
+    .default(false)
+    .describe('whether signatures must cover time and channel, not the body alone'),
   ...BEHAVIOUR,
 });
 
@@ -157,6 +167,11 @@ export type Config = {
   queueStallMs: number;
   expectRoles: readonly string[];
   allowedHosts: readonly string[];
+  allowedOrigins: readonly string[];
+  /** Replay window of signed deliveries, either way. */
+  signatureWindowMs: number;
+  /** True: signatures over the body alone are refused. */
+  signatureBound: boolean;
 };
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -240,6 +255,9 @@ export function configFromEnv(env: Env): Config {
     queueStallMs: values.IRONCLAW_QUEUE_STALL_MS,
     expectRoles: values.IRONCLAW_EXPECT_ROLES,
     allowedHosts: values.IRONCLAW_ALLOWED_HOSTS,
+    allowedOrigins: values.IRONCLAW_ALLOWED_ORIGINS,
+    signatureWindowMs: values.IRONCLAW_SIGNATURE_WINDOW_MS,
+    signatureBound: values.IRONCLAW_SIGNATURE_BOUND,
   };
 }
 

@@ -1,6 +1,7 @@
 import { CO } from './co.ts';
 import type { Endpoint } from './endpoint.ts';
 import { GATEWAY } from './gateway.ts';
+import { INTAKE } from './intake.ts';
 import { LEARNING } from './learning.ts';
 import { LEDGER } from './ledger.ts';
 import { VAULT } from './vault.ts';
@@ -19,6 +20,7 @@ export const API = {
   'duty-officer': DUTY_OFFICER,
   sentinel: SENTINEL,
   learning: LEARNING,
+  intake: INTAKE,
 } as const;
 
 export const ENDPOINTS: readonly Endpoint[] = Object.values(API).flatMap((role) =>
