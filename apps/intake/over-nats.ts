@@ -1,10 +1,9 @@
-import type { JsMsg } from '@nats-io/jetstream';
 import { type Broker, type Consuming, consumeDurable } from '#libs/broker';
 import { type Channel, CHANNELS, type IngestAnswer, isAppError } from '#libs/contracts';
 import { setAside } from '#libs/eventlog';
+import { type Answering, answerSubjects, joinedHeader, type SubjectRequest } from '#libs/service';
 import { SIGNATURE_HEADER, TIMESTAMP_HEADER } from '#libs/signing';
 import { INTAKE, SUBJECTS } from '#streams';
-import { headers as newHeaders, Match, type Msg, type MsgHdrs } from 'nats';
 import type { Logger } from 'pino';
 import type { Outcome, Receiver } from './receiver.ts';
 
@@ -18,56 +17,35 @@ export function requestSubject(channel: Channel): string {
   return `signed.v1.${channel}`;
 }
 
-export type Listening = { stop(): Promise<void> };
-
 /**
  * Answers deliveries on `signed.v1.<channel>` with the contract's body. The answer also says where
  * the delivery lies (`stream`, `seq`, `duplicate`), so that it is an ack to a JetStream publish. No
  * stream takes these subjects: it would answer every request before we could.
  */
-export function answerRequests(broker: Broker, receiver: Receiver, logger: Logger): Listening {
-  const running = new Set<Promise<void>>();
-  const take = async (channel: Channel, msg: Msg): Promise<void> => {
-    const outcome =
-      running.size > RUNNING_MAX
-        ? unavailable('too many deliveries at once; send again')
-        : await takeOne(receiver, channel, msg, logger);
-    if (msg.reply === undefined || msg.reply === '') return;
-    const headers = newHeaders();
-    headers.set('Ironclaw-Status', String(outcome.status));
-    msg.respond(JSON.stringify({ ...outcome.answer, ...outcome.place }), { headers });
-  };
-  const subscriptions = CHANNELS.map((channel) =>
-    broker.nc.subscribe(requestSubject(channel), {
-      queue: QUEUE_GROUP,
-      callback: (error, msg) => {
-        if (error !== null) return logger.error({ err: error }, 'subscription failed');
-        const work = take(channel, msg)
-          // The connection is closed: the sender meets its time-out and sends again.
-          .catch((failure: unknown) => logger.warn({ err: failure }, 'answer could not be sent'))
-          .finally(() => running.delete(work));
-        running.add(work);
-      },
-    }),
-  );
-  return {
-    async stop() {
-      await Promise.all(subscriptions.map((subscription) => subscription.drain()));
-      await Promise.all(running);
+export function answerRequests(broker: Broker, receiver: Receiver, logger: Logger): Answering {
+  return answerSubjects(broker, {
+    subjects: CHANNELS.map(requestSubject),
+    queue: QUEUE_GROUP,
+    maxConcurrent: RUNNING_MAX,
+    logger,
+    answer: async (request, busy) => {
+      const { status, answer, place } = busy
+        ? refusal(503, 'too many deliveries at once; send again')
+        : await takeOne(receiver, request, logger);
+      return { status, body: { ...answer, ...place } };
     },
-  };
+  });
 }
 
 async function takeOne(
   receiver: Receiver,
-  channel: Channel,
-  msg: Msg,
+  { subject, data, header }: SubjectRequest,
   logger: Logger,
 ): Promise<Outcome> {
-  const arrivedMs = Date.now();
+  const channel = channelOf(subject) as Channel;
   try {
-    const given = { channel, body: msg.data, arrivedMs, ...signedHeaders(msg.headers) };
-    return await receiver.take(given, { stream: '', seq: 0, subject: msg.subject });
+    const given = { channel, body: data, arrivedMs: Date.now(), ...signedHeaders(header) };
+    return await receiver.take(given, { stream: '', seq: 0, subject });
   } catch (error) {
     if (isAppError(error)) return refusal(error.status, error.message);
     logger.error({ err: error, channel }, 'delivery failed');
@@ -87,7 +65,7 @@ export function takeQueued(broker: Broker, receiver: Receiver, logger: Logger): 
     logger,
     handle: async (message) => {
       const source = { stream: INTAKE.name, seq: message.seq, subject: message.subject };
-      const channel = channelOf(message);
+      const channel = channelOf(message.subject);
       if (channel === undefined) {
         const [code, reason] = ['INVALID_REQUEST', 'its subject names no channel'];
         const at = new Date().toISOString();
@@ -96,26 +74,20 @@ export function takeQueued(broker: Broker, receiver: Receiver, logger: Logger): 
       }
       // The time it waited here is not its sender's: the window is about when it came.
       const arrivedMs = Math.floor(Number(message.timestampNanos / 1_000_000n));
-      const given = { channel, body: message.data, arrivedMs, ...signedHeaders(message.headers) };
+      const headers = signedHeaders((name) => joinedHeader(message.headers, name));
+      const given = { channel, body: message.data, arrivedMs, ...headers };
       await receiver.take(given, source);
     },
   });
 }
 
-function channelOf(message: JsMsg): Channel | undefined {
-  const name = message.subject.split('.').at(-1);
+function channelOf(subject: string): Channel | undefined {
+  const name = subject.split('.').at(-1);
   return CHANNELS.find((channel) => channel === name);
 }
 
-/** A header that is given twice is joined, as over HTTP, and so fits nothing. */
-function signedHeaders(headers: MsgHdrs | undefined) {
-  const all = (name: string): string | undefined =>
-    headers?.values(name, Match.IgnoreCase).join(', ');
-  return { signature: all(SIGNATURE_HEADER), timestamp: all(TIMESTAMP_HEADER) };
-}
-
-function unavailable(reason: string): Outcome {
-  return refusal(503, reason);
+function signedHeaders(header: (name: string) => string | undefined) {
+  return { signature: header(SIGNATURE_HEADER), timestamp: header(TIMESTAMP_HEADER) };
 }
 
 function refusal(status: number, reason: string): Outcome {

@@ -33,11 +33,17 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   const folder = stateLayout(config.stateDir).views;
   const feeds = await openProjection({
     ...followFacts(broker, { stream: FEEDS.name, decode: decodeEntry }),
-    ...{ folder, name: 'feeds', views: [feedsView], logger },
+    folder,
+    name: 'feeds',
+    views: [feedsView],
+    logger,
   });
   const rejected = await openProjection({
     ...followFacts(broker, { stream: DEAD.name, decode: decodeRejected }),
-    ...{ folder, name: 'rejected', views: [rejectedView], logger },
+    folder,
+    name: 'rejected',
+    views: [rejectedView],
+    logger,
   });
   const publisher = createPublisher(broker, FEEDS.name);
   const rejections = createRejections(broker, logger);

@@ -46,16 +46,12 @@ export type CursorOptions<E> = {
 };
 
 /** Pulls from an ack-less consumer that starts at `fromSeq`. */
-export function startCursor<E>(
-  broker: Broker,
-  consumer: string,
-  options: CursorOptions<E>,
-): Cursor<E> {
+export function startCursor<E>(broker: Broker, name: string, options: CursorOptions<E>): Cursor<E> {
   const { nc, jsm } = broker;
   const { signal, stream } = options;
   const inbox = createInbox(inboxPrefix(nc));
   const connection = connectionId(nc);
-  const pullSubject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+  const pullSubject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`;
   const window = createWindow(options.maxEvents);
   let delivered = 0;
   let lastSeq = options.fromSeq - 1;
@@ -122,7 +118,7 @@ export function startCursor<E>(
       subscription.unsubscribe();
       if (nc.isClosed() || !broker.isConnected()) return;
       // The server forgets idle consumers by itself; deleting is only tidier.
-      jsm.consumers.delete(stream, consumer).catch(() => false);
+      jsm.consumers.delete(stream, name).catch(() => false);
     },
   };
 }
