@@ -81,7 +81,7 @@ function limitOf(text: string | undefined): number {
 }
 
 /** Waits until the view has what was stored; one that is far behind still answers, as of then. */
-async function reflected(view: Projection, seq: number): Promise<void> {
+export async function reflected(view: Projection, seq: number): Promise<void> {
   try {
     await view.waitFor(seq, { timeoutMs: REFLECT_MS });
   } catch (error) {

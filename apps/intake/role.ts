@@ -12,7 +12,7 @@ import {
 import { type Ctx, defineService, type OutsideRequest } from '#libs/service';
 import { SECRET_VARIABLE, secretsFromEnv, SIGNATURE_HEADER, TIMESTAMP_HEADER } from '#libs/signing';
 import { DEAD, FEEDS } from '#streams';
-import { createFeedReads } from './feed-reads.ts';
+import { createFeedReads, reflected } from './feed-reads.ts';
 import { liveItems } from './live.ts';
 import { answerRequests, requestSubject, takeQueued } from './over-nats.ts';
 import { createReceiver, type Receiver } from './receiver.ts';
@@ -52,7 +52,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   const requests = answerRequests(broker, receiver, logger);
   const queue = takeQueued(broker, receiver, logger);
   const now = () => Date.now();
-  const read = createRead(feeds);
+  const read = createRead(feeds, receiver);
 
   const service = defineService(API.intake, {
     ingestMilestone: ingestOver('milestones', receiver),
@@ -87,7 +87,7 @@ function ingestOver(channel: Channel, receiver: Receiver) {
 }
 
 /** Answers from the feeds, once they reflect `at_least`, and says what they reflect. */
-function createRead(feeds: Projection) {
+function createRead(feeds: Projection, receiver: Receiver) {
   return async <T>(
     input: { at_least?: number | undefined },
     query: (reader: Reader) => T,
@@ -95,6 +95,7 @@ function createRead(feeds: Projection) {
     if (input.at_least !== undefined) {
       await feeds.waitFor(input.at_least, { timeoutMs: LIMITS.atLeastWaitMs });
     }
+    await reflected(feeds, receiver.lastSeq());
     return feeds.read((reader) => ({ ...query(reader), as_of: reader.seq }));
   };
 }
