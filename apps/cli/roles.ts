@@ -9,6 +9,7 @@ export const ROLE_DOORS: Readonly<Record<Role, () => Promise<{ start: StartRole 
   integration: () => import('../integration/role.ts'),
   worker: () => import('../worker/role.ts'),
   co: () => import('../co/role.ts'),
+  intake: () => import('../intake/role.ts'),
   gateway: () => import('../gateway/role.ts'),
   'duty-officer': () => import('../duty-officer/role.ts'),
   sentinel: () => import('../sentinel/role.ts'),

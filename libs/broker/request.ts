@@ -8,16 +8,13 @@ export type AnswerRequest<T> = {
   timeoutMs: number;
   /** Gives it up. */
   signal: AbortSignal;
-  /** Reads one answer; undefined: it is not the one that is waited for. */
-  read: (text: string, header: (name: string) => string | undefined) => T | undefined;
+  /** Reads the answer. */
+  read: (text: string, header: (name: string) => string | undefined) => T;
   /** What stands for no answer. */
   failed: (reason: string) => T;
 };
 
-/**
- * A request to a subject at which several may answer, as where it is also a stream's: resolves with
- * the first answer that `read` knows. Never rejects.
- */
+/** A request with headers that can be given up, where no answer is an outcome too. Never rejects. */
 export function requestAnswer<T>(broker: Broker, request: AnswerRequest<T>): Promise<T> {
   const { nc } = broker;
   const { signal, timeoutMs } = request;
@@ -37,8 +34,7 @@ export function requestAnswer<T>(broker: Broker, request: AnswerRequest<T>): Pro
         if (error !== null) return fail(error.message);
         if (message.headers?.code === 503) return fail('nobody listens');
         const header = (name: string) => message.headers?.get(name) || undefined;
-        const value = request.read(message.string(), header);
-        if (value !== undefined) end(value);
+        end(request.read(message.string(), header));
       },
     });
     signal.addEventListener('abort', abort, { once: true });

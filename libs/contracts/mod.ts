@@ -40,6 +40,7 @@ export {
   type DemandSnapshot,
   EVIDENCE_TYPES,
   type IngestAnswer,
+  idempotencyKey,
   ingestRejected,
   milestoneEnvelope,
   type MilestoneEnvelope,
@@ -106,8 +107,10 @@ export {
 export { API, ENDPOINTS } from './endpoints/list.ts';
 export {
   COMMON_ERRORS,
+  endpoint,
   type Endpoint,
   type InputOf,
+  type Outside,
   pathParams,
   type Role,
   ROLES,

@@ -6,7 +6,7 @@ import { emitMany, ledgerOf, milestone, rowsOf, startLab, waitLedger } from './t
 
 const now = new Date();
 
-test('C.72 at three attempts three answers of 503 make a delivery dead; it keeps its body and can be redriven', async () => {
+test('C.72 three answers of 503 are the end at three attempts; body kept, redrive possible', async () => {
   await using lab = await startLab();
   await using receiver = await startReceiver();
   receiver.setMode({ kind: 'status', status: 503 });
@@ -30,7 +30,7 @@ test('C.72 at three attempts three answers of 503 make a delivery dead; it keeps
   expect(new Set(receiver.requests().map(({ body }) => body)).size).toBe(1);
 });
 
-test('C.73 an outage makes nothing dead: one delivery is tried with back-off, and all arrive once, in order', async () => {
+test('C.73 an outage makes nothing dead: all arrive once, in order, after it', async () => {
   await using lab = await startLab();
   await using receiver = await startReceiver();
   receiver.setMode({ kind: 'status', status: 503 });
@@ -109,7 +109,7 @@ test('C.77 500 that wait survive restarts of broker and outbox and are delivered
   expect(receiver.requests().map(({ key }) => key)).toEqual(keys);
 });
 
-test('C.78 an event that is not as the contract says is refused with code and field, and nothing is queued', async () => {
+test('C.78 a wrong event is refused with code and field, and nothing is queued', async () => {
   await using lab = await startLab();
   const outbox = await lab.start({});
   const bad = { ...milestone(1), riskStatus: 'red' };

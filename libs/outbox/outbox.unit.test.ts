@@ -39,7 +39,7 @@ const anyReply: fc.Arbitrary<Reply> = fc.oneof(
 const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 
 describe('a delivery', () => {
-  test('under any replies ends within its attempts, keeps its bytes until it is taken, and never leaves an end by itself', () => {
+  test('under any replies ends within its attempts and keeps its bytes until it is taken', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(anyReply, random), { maxLength: 10 }), (replies) => {
         let state = fresh();

@@ -31,3 +31,8 @@ export function isDeliveryId(text: string): boolean {
     /^[0-9a-f]{32}$/.test(hash ?? '')
   );
 }
+
+/** Where a receiver on the broker answers deliveries. */
+export function ingestSubject(channel: Channel): string {
+  return `signed.v1.${channel}`;
+}

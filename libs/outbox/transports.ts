@@ -1,8 +1,8 @@
 import { type Broker, requestAnswer } from '#libs/broker';
 import type { Channel, TargetSettings } from '#libs/contracts';
-import { SUBJECTS } from '#streams';
 import type { Send } from './deliverer.ts';
 import { parseRetryAfter, type Reply } from './reply.ts';
+import { ingestSubject } from './subjects.ts';
 
 /** The two headers of the contract for a body, made anew for each attempt. */
 export type SignBody = (channel: Channel, body: string) => Readonly<Record<string, string>>;
@@ -12,10 +12,8 @@ const PATHS: Readonly<Record<Channel, string>> = {
   milestones: '/internal/milestones/ingest',
   demand: '/internal/demand/ingest',
 };
-const NATS_SUBJECTS: Readonly<Record<Channel, string>> = {
-  milestones: SUBJECTS.signedMilestones,
-  demand: SUBJECTS.signedDemand,
-};
+/** The status of an answer over NATS, as libs/service sends it. */
+const STATUS_HEADER = 'Ironclaw-Status';
 /** Of an answer that is read; the rest is not waited for. */
 const ANSWER_BYTES_MAX = 64 * 1024;
 
@@ -75,14 +73,10 @@ async function readText(response: Response): Promise<string> {
   return Buffer.concat(chunks).subarray(0, ANSWER_BYTES_MAX).toString('utf8');
 }
 
-/**
- * The same subject is also that of a stream, which answers that it has stored the message. Only the
- * receiver's answer says what came of it, so that other one is passed over.
- */
 async function sendOverNats(broker: Broker, one: Sending): Promise<Reply> {
   const { channel, body, sign, timeoutMs, signal } = one;
   return requestAnswer<Reply>(broker, {
-    subject: NATS_SUBJECTS[channel],
+    subject: ingestSubject(channel),
     data: body,
     headers: sign(channel, body),
     timeoutMs,
@@ -92,11 +86,10 @@ async function sendOverNats(broker: Broker, one: Sending): Promise<Reply> {
   });
 }
 
-/** Undefined: not an answer of the receiver. */
-function readAnswer(body: string, header: (name: string) => string | undefined): Reply | undefined {
+/** Without a status, that of its word. */
+function readAnswer(body: string, header: (name: string) => string | undefined): Reply {
   const value = asObject(body);
-  if (typeof value.stream === 'string' && value.status === undefined) return undefined;
-  const status = Number(header('status') ?? (value.ok === true ? 200 : 500));
+  const status = Number(header(STATUS_HEADER) ?? (value.ok === true ? 200 : 500));
   return { kind: 'answered', status, body };
 }
 

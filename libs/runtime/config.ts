@@ -151,6 +151,16 @@ export const CONFIG = z.object({
     'queue and drafts are looked at so often; a summary is sent only where they have changed',
   ),
   IRONCLAW_ALLOWED_HOSTS: list.default([]).describe('Host names accepted beside the bound one'),
+  IRONCLAW_ALLOWED_ORIGINS: list
+    .default([])
+    .describe('origins of other sites whose pages may read, as https://console.example'),
+  IRONCLAW_SIGNATURE_WINDOW_MS: ms(300_000, 1_000, 86_400_000).describe(
+    'how far the time of a signed delivery may be from the clock, either way',
+  ),
+  IRONCLAW_SIGNATURE_BOUND: z
+    .stringbool()
+    .default(false)
+    .describe('whether signatures must cover time and channel, not the body alone'),
   ...BEHAVIOUR,
 });
 
@@ -198,6 +208,11 @@ export type Config = {
   demandTargets: readonly string[];
   demandMs: number;
   allowedHosts: readonly string[];
+  allowedOrigins: readonly string[];
+  /** Replay window of signed deliveries, either way. */
+  signatureWindowMs: number;
+  /** True: signatures over the body alone are refused. */
+  signatureBound: boolean;
 };
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -290,6 +305,9 @@ export function configFromEnv(env: Env): Config {
     demandTargets: values.IRONCLAW_DEMAND_TARGETS,
     demandMs: values.IRONCLAW_DEMAND_MS,
     allowedHosts: values.IRONCLAW_ALLOWED_HOSTS,
+    allowedOrigins: values.IRONCLAW_ALLOWED_ORIGINS,
+    signatureWindowMs: values.IRONCLAW_SIGNATURE_WINDOW_MS,
+    signatureBound: values.IRONCLAW_SIGNATURE_BOUND,
   };
 }
 

@@ -1,18 +1,32 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Broker, callBroker } from '#libs/broker';
 import { isAppError, type StoredEvent } from '#libs/contracts';
-import { followBatches, LEDGER_STREAM, ledgerTail } from '#libs/eventlog';
-import type { Followed } from '#libs/projections';
+import {
+  decodeEvent,
+  type FactStream,
+  followStream,
+  LEDGER_STREAM,
+  streamTail,
+} from '#libs/eventlog';
+import type { Followed, Recorded } from '#libs/projections';
 
 /** The ledger stream of a broker, for a projection to follow. */
 export function followLedger(broker: Broker): Followed<StoredEvent> {
+  return followFacts(broker, { stream: LEDGER_STREAM, decode: decodeEvent });
+}
+
+/** Any stream of facts, for a projection to follow. */
+export function followFacts<E extends Recorded>(broker: Broker, facts: FactStream<E>): Followed<E> {
+  const { stream } = facts;
   let started = false;
   return {
-    source: (fromSeq, signal) => followBatches(broker, { fromSeq, signal }),
-    tail: () => ledgerTail(broker),
+    source: (fromSeq, signal) => followStream(broker, facts, { fromSeq, signal }),
+    tail: () => streamTail(broker, stream),
     async streamId() {
       // Only the start waits: later the projector has its own retries, and must end when told.
-      const id = await (started ? createdAt(broker) : patiently(() => createdAt(broker)));
+      const id = await (started
+        ? createdAt(broker, stream)
+        : patiently(() => createdAt(broker, stream)));
       started = true;
       return id;
     },
@@ -35,9 +49,9 @@ async function patiently<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-function createdAt(broker: Broker): Promise<string> {
+function createdAt(broker: Broker, stream: string): Promise<string> {
   return callBroker(broker, async () => {
-    const info = await broker.jsm.streams.info(LEDGER_STREAM);
-    return `${LEDGER_STREAM} ${info.created}`;
+    const info = await broker.jsm.streams.info(stream);
+    return `${stream} ${info.created}`;
   });
 }

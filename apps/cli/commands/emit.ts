@@ -78,7 +78,7 @@ export function emitCommand(program: Command, run: Run, io: Io): void {
       .option('--wait <seconds>', 'wait until it is delivered, or not to be', waitSeconds);
   }
   withExamples(command, [
-    "emit milestone --id release-7 --claim 'Release 7 is out' --evidence 'commit|main|tagged v7|4ae3cf0' --next 'Watch it'",
+    "emit milestone --id release-7 --claim 'It is out' --evidence 'commit|main|tagged|4ae3cf0' --next 'Watch it'",
     'emit milestone --file milestone.json --target partner --wait 30',
     'emit demand --file snapshot.json',
   ]);

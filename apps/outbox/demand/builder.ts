@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { DemandSnapshot } from '#libs/contracts';
-import { type Segment, SEGMENTS } from './segments.ts';
+import { DEMAND_SEGMENTS } from '#libs/feeds';
+
+type Segment = (typeof DEMAND_SEGMENTS)[number];
 
 /** A result that is not taken yet. */
 export type Draft = {
@@ -65,7 +67,7 @@ export function countDemand(drafts: readonly Draft[], queue: readonly QueueItem[
       ...totals,
       topPillars: top(pillars, TOP_PILLARS),
       topKeywordClusters: top(clusters, TOP_CLUSTERS),
-      segments: SEGMENTS.map((segment) => countSegment(segment, drafts, queue)),
+      segments: DEMAND_SEGMENTS.map((segment) => countSegment(segment, drafts, queue)),
     },
     fingerprint: {
       ...totals,

@@ -1,6 +1,7 @@
 import { CO } from './co.ts';
 import type { Endpoint } from './endpoint.ts';
 import { GATEWAY } from './gateway.ts';
+import { INTAKE } from './intake.ts';
 import { LEARNING } from './learning.ts';
 import { LEDGER } from './ledger.ts';
 import { OUTBOX } from './outbox.ts';
@@ -21,6 +22,7 @@ export const API = {
   sentinel: SENTINEL,
   learning: LEARNING,
   outbox: OUTBOX,
+  intake: INTAKE,
 } as const;
 
 export const ENDPOINTS: readonly Endpoint[] = Object.values(API).flatMap((role) =>
