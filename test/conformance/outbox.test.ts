@@ -355,6 +355,52 @@ describe('IronClaw as a source', () => {
   });
 });
 
+describe('the receiver on the same broker', () => {
+  test('milestones wait until it is there, and arrive in its feed with their signature', async () => {
+    const signing = { MILESTONE_SIGNING_SECRET: SECRET };
+    const quick = { IRONCLAW_DELIVERY_FIRST_MS: '20', IRONCLAW_DELIVERY_MAX_MS: '200' };
+    const own = await startSystem({ roles: ['ledger', 'outbox'], env: { ...signing, ...quick } });
+    try {
+      const { theater: theater_id, run: run_id } = freshIds();
+      const started = { theater_id, run_id, type: 'RUN_CREATED', payload: { objective: 'Go' } };
+      ok(await own.call('http', 'ledger.append', started), 201);
+      const waits = await waitFor(async () => {
+        const { deliveries } = ok(await own.call('http', 'outbox.deliveries'));
+        return (deliveries as Data[]).find(({ state }) => state === 'retrying');
+      }, LONG);
+      expect(waits).toMatchObject({ target: 'local', last_error: 'nobody listens' });
+      const host = await serve(['intake'], {
+        ...signing,
+        NATS_URL: own.testBroker.url,
+        IRONCLAW_STATE: path.join(folder, 'intake'),
+        IRONCLAW_PORT: '0',
+        IRONCLAW_GARRISON: 'test',
+      });
+      try {
+        const item = await waitFor(async () => {
+          const { milestones } = ok(await own.call('nats', 'intake.milestones', { text: run_id }));
+          return (milestones as Data[])[0];
+        }, LONG);
+        expect(item).toMatchObject({
+          item: { milestoneId: `run.started.${run_id}`, source: 'orchestrator' },
+          receipt: { mode: 'body' },
+        });
+        await waitFor(async () => {
+          const { health, targets } = ok(await own.call('http', 'outbox.targets'));
+          return (
+            health === 'idle' &&
+            targets[0].channels.every(({ ledger }: Data) => ledger.delivered > 0)
+          );
+        }, LONG);
+      } finally {
+        await host.close();
+      }
+    } finally {
+      await own[Symbol.asyncDispose]();
+    }
+  });
+});
+
 test('C.79 a blank secret, or a target that is misspelt, refuses to start', async () => {
   const start = (more: Record<string, string>) =>
     serve(['outbox'], {
