@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { API, type Channel, invalid, LIMITS } from '#libs/contracts';
 import { createPublisher } from '#libs/eventlog';
 import { decodeEntry } from '#libs/feeds';
 import { openProjection, type Projection, type Reader } from '#libs/projections';
 import {
+  claimSlot,
   followFacts,
   healthHandler,
   type RoleContext,
@@ -30,21 +32,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     throw invalid(SECRET_VARIABLE, 'is not set; without a secret nothing could be verified');
   }
   const { signatureWindowMs: windowMs, signatureBound: requireBound } = config;
-  const folder = stateLayout(config.stateDir).views;
-  const feeds = await openProjection({
-    ...followFacts(broker, { stream: FEEDS.name, decode: decodeEntry }),
-    folder,
-    name: 'feeds',
-    views: [feedsView],
-    logger,
-  });
-  const rejected = await openProjection({
-    ...followFacts(broker, { stream: DEAD.name, decode: decodeRejected }),
-    folder,
-    name: 'rejected',
-    views: [rejectedView],
-    logger,
-  });
+  const { feeds, rejected, closeViews } = await openViews(context);
   const publisher = createPublisher(broker, FEEDS.name);
   const rejections = createRejections(broker, logger);
   const rules = { secrets, requireBound, windowMs };
@@ -71,9 +59,42 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     close: async () => {
       await Promise.all([requests.stop(), queue.stop()]);
       publisher.close();
-      await Promise.all([feeds.close(), rejected.close()]);
+      await closeViews();
     },
   };
+}
+
+/** The views of this process; several of one state folder keep theirs apart. */
+async function openViews({ broker, config, logger }: RoleContext) {
+  const slot = claimSlot(join(stateLayout(config.stateDir).views, 'intake'));
+  const { folder } = slot;
+  const open: Projection[] = [];
+  const closeViews = async (): Promise<void> => {
+    await Promise.all(open.map((view) => view.close()));
+    slot.release();
+  };
+  try {
+    const feeds = await openProjection({
+      ...followFacts(broker, { stream: FEEDS.name, decode: decodeEntry }),
+      folder,
+      name: 'feeds',
+      views: [feedsView],
+      logger,
+    });
+    open.push(feeds);
+    const rejected = await openProjection({
+      ...followFacts(broker, { stream: DEAD.name, decode: decodeRejected }),
+      folder,
+      name: 'rejected',
+      views: [rejectedView],
+      logger,
+    });
+    open.push(rejected);
+    return { feeds, rejected, closeViews };
+  } catch (error) {
+    await closeViews();
+    throw error;
+  }
 }
 
 function ingestOver(channel: Channel, receiver: Receiver) {

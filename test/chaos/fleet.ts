@@ -24,8 +24,6 @@ export const FULL_FLEET: readonly Member[] = [
   ...several(2, 'duty-officer'),
   ...several(2, 'sentinel'),
   ...several(2, 'learning'),
-  ...several(1, 'intake'),
-  ...several(2, 'outbox'),
 ];
 
 /** The same roles in fewer processes, for machines that have other work: what CI runs. */
@@ -35,7 +33,6 @@ export const SMALL_FLEET: readonly Member[] = [
   ...several(1, 'vault', 'co'),
   ...several(1, 'co', 'integration'),
   ...several(3, 'worker'),
-  ...several(1, 'intake', 'outbox'),
   ...several(2, 'observer', 'duty-officer', 'sentinel', 'learning'),
 ];
 
