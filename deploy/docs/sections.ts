@@ -47,7 +47,7 @@ function settingTable(): string {
 
 function shown(value: unknown): string {
   if (Array.isArray(value)) return value.join(',');
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 function endpointTable(): string {

@@ -1,8 +1,10 @@
-import { startReceiver, waitFor } from '#libs/testing';
-import { expect, test } from 'vitest';
+import { type ReceiverMode, startReceiver, waitFor } from '#libs/testing';
+import { expect, test, vi } from 'vitest';
 import { decideDiscard, decideRedrive, evolveDelivery } from './delivery.ts';
 import { emitMilestone } from './emit.ts';
 import { emitMany, ledgerOf, milestone, rowsOf, startLab, waitLedger } from './testdata/lab.ts';
+
+vi.setConfig({ testTimeout: 120_000 });
 
 const now = new Date();
 
@@ -30,20 +32,25 @@ test('C.72 three answers of 503 are the end at three attempts; body kept, redriv
   expect(new Set(receiver.requests().map(({ body }) => body)).size).toBe(1);
 });
 
-test('C.73 an outage makes nothing dead: all arrive once, in order, after it', async () => {
-  await using lab = await startLab();
-  await using receiver = await startReceiver();
-  receiver.setMode({ kind: 'status', status: 503 });
-  const outbox = await lab.start({ far: receiver.url });
-  const keys = await emitMany(outbox, ['far'], 1, 10);
-  await waitFor(() => receiver.requests().length >= 6, { timeoutMs: 30_000 });
-  // The outage is the target's: only the first in the queue is used to find out whether it is over.
-  expect(new Set(receiver.requests().map(({ key }) => key))).toEqual(new Set([keys[0]]));
-  receiver.setMode({ kind: 'take' });
-  await waitLedger(outbox, 'far', { delivered: 10, pending: 0, retrying: 0 });
-  expect(ledgerOf(outbox, 'far')).toMatchObject({ dead: 0, rejected: 0, duplicate: 0 });
-  expect(receiver.taken()).toEqual(keys);
-});
+const OUTAGES: ReceiverMode[] = [{ kind: 'status', status: 503 }, { kind: 'hang_up' }];
+
+test.each(OUTAGES)(
+  'C.73 an outage ($kind) makes nothing dead: all arrive once, in order, after it',
+  async (outage) => {
+    await using lab = await startLab();
+    await using receiver = await startReceiver();
+    receiver.setMode(outage);
+    const outbox = await lab.start({ far: receiver.url });
+    const keys = await emitMany(outbox, ['far'], 1, 10);
+    await waitFor(() => receiver.requests().length >= 6, { timeoutMs: 30_000 });
+    // The outage is the target's: only the first in the queue is used to find out whether it is over.
+    expect(new Set(receiver.requests().map(({ key }) => key))).toEqual(new Set([keys[0]]));
+    receiver.setMode({ kind: 'take' });
+    await waitLedger(outbox, 'far', { delivered: 10, pending: 0, retrying: 0 });
+    expect(ledgerOf(outbox, 'far')).toMatchObject({ dead: 0, rejected: 0, duplicate: 0 });
+    expect(receiver.taken()).toEqual(keys);
+  },
+);
 
 test.each([429, 408])('C.74 %i is tried again', async (status) => {
   await using lab = await startLab();
@@ -147,6 +154,30 @@ test('the same event emitted again is the same delivery, whatever the order of i
     { target: 'near', duplicate: false, state: 'pending' },
   ]);
   expect(receiver.requests()).toHaveLength(1);
+});
+
+test('a full outbox refuses what is new, keeps what waits, and goes on once that is delivered', async () => {
+  await using lab = await startLab(64 * 1024);
+  await using receiver = await startReceiver();
+  const idle = await lab.start({});
+  let queued = 0;
+  const fill = async (): Promise<void> => {
+    for (;;) {
+      await emitMany(idle, ['far'], queued + 1, queued + 1);
+      queued += 1;
+    }
+  };
+  await expect(fill()).rejects.toMatchObject({
+    code: 'DEPENDENCY_UNAVAILABLE',
+    message: expect.stringContaining('takes no more'),
+  });
+  expect(queued).toBeGreaterThan(10);
+  await waitLedger(idle, 'far', { pending: queued });
+  const outbox = await lab.start({ far: receiver.url });
+  await waitLedger(outbox, 'far', { delivered: queued, pending: 0 });
+  // Records of what was taken have no body: there is room again.
+  await emitMany(outbox, ['far'], queued + 1, queued + 1);
+  await waitLedger(outbox, 'far', { delivered: queued + 1 });
 });
 
 test('a target that does not answer holds up no other', async () => {

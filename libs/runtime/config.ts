@@ -126,7 +126,7 @@ export const CONFIG = z.object({
     'a worktree whose order ended so long ago is an orphan',
   ),
   IRONCLAW_TARGETS: targets.describe(
-    'receivers of milestones and demand summaries beside local, as JSON: name to url, secret_env, timeout_ms',
+    'receivers of signed feeds beside local, as JSON: name to url, secret_env, signature, timeout_ms',
   ),
   IRONCLAW_DELIVERY_ATTEMPTS: z.coerce
     .number()

@@ -10,12 +10,14 @@ import {
   verifySignature,
 } from '#libs/signing';
 import { type ReceivedRequest, startReceiver, type TestReceiver, waitFor } from '#libs/testing';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Io } from '../../apps/cli/io.ts';
 import { run } from '../../apps/cli/program.ts';
 import { freshIds, startSystem, type System } from './harness.ts';
 import { serve } from './host.ts';
 import { type Data, err, ok, WAYS } from './wire.ts';
+
+vi.setConfig({ testTimeout: 120_000 });
 
 const SECRET = 'a secret of this test';
 const LONG = { timeoutMs: 60_000 };
@@ -330,10 +332,10 @@ describe('IronClaw as a source', () => {
       IRONCLAW_PORT: '0',
       IRONCLAW_GARRISON: 'test',
     });
-    await host.close();
     await append([{ ...at, type: 'UNIT_SIGNAL', payload: { attempt: 1, stage: 'waits' } }]);
     await append([{ ...at, type: 'ORDER_CANCELLED', payload: {} }]);
     await waitFor(() => summaries().length > before, LONG);
+    await host.close();
     expect(summaries()).toHaveLength(before + 1);
     expect(summaries().at(-1)?.tagCounts.manualReview).toBe(0);
   });

@@ -24,8 +24,9 @@ export type Lab = AsyncDisposable & {
 };
 
 /** A broker, and outboxes on it that are closed at the end. */
-export async function startLab(): Promise<Lab> {
-  const testBroker = await startTestBroker({ streams: [OUTBOX, LEASES] });
+export async function startLab(outboxBytes = OUTBOX.maxBytes): Promise<Lab> {
+  const outboxStream = { ...OUTBOX, maxBytes: outboxBytes };
+  const testBroker = await startTestBroker({ streams: [outboxStream, LEASES] });
   const broker = await testBroker.connect();
   const open = new Set<Outbox>();
   const folders: string[] = [];
@@ -55,7 +56,8 @@ export async function startLab(): Promise<Lab> {
         })),
         policy: { ...QUICK, ...policy },
         holder: folder,
-        leaseMs: 1_000,
+        // No busy machine loses it in the middle; who stops gives it back.
+        leaseMs: 30_000,
         now,
         random: Math.random,
         logger: testLogger('outbox'),
