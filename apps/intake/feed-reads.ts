@@ -9,8 +9,6 @@ import type { Rejections } from './rejections.ts';
 import { lastAcceptedAt, latestDemand, latestMilestones } from './views/reads.ts';
 import { listRejected } from './views/rejected-view.ts';
 
-const REFLECT_MS = 2_000;
-
 export type FeedReadParts = {
   broker: Broker;
   feeds: Projection;
@@ -83,7 +81,7 @@ function limitOf(text: string | undefined): number {
 /** Waits until the view has what was stored; one that is far behind still answers, as of then. */
 export async function reflected(view: Projection, seq: number): Promise<void> {
   try {
-    await view.waitFor(seq, { timeoutMs: REFLECT_MS });
+    await view.waitFor(seq, { timeoutMs: LIMITS.atLeastWaitMs });
   } catch (error) {
     if (!isAppError(error, 'VIEW_BEHIND')) throw error;
   }

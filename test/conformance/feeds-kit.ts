@@ -1,5 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { headers as natsHeaders } from 'nats';
+import { expect } from 'vitest';
 import { canonicalize } from '#libs/signing';
 import { startSystem, type System, type SystemOptions } from './harness.ts';
 import { type Data, sendHttp, type Way } from './wire.ts';
@@ -133,6 +134,7 @@ async function overNats(
 /** A read of the contract, over HTTP. */
 export async function read(system: System, path: string): Promise<Taken> {
   const answer = await sendHttp(system.url('intake'), 'GET', path);
+  expect(answer.contentType).toBe('application/json');
   return { status: answer.status, body: JSON.parse(answer.text) as Data };
 }
 
