@@ -4,9 +4,11 @@ import { configCommand } from './commands/config.ts';
 import { deadLettersCommand } from './commands/dead-letters.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { emitCommand } from './commands/emit.ts';
 import { escalationsCommand } from './commands/escalations.ts';
 import { eventsCommand } from './commands/events.ts';
 import { ordersCommand } from './commands/orders.ts';
+import { outboxCommand } from './commands/outbox.ts';
 import { policyCommand } from './commands/policy.ts';
 import { runsCommand } from './commands/runs.ts';
 import { serveCommand } from './commands/serve.ts';
@@ -29,6 +31,8 @@ const COMMANDS = [
   eventsCommand,
   viewsCommand,
   policyCommand,
+  emitCommand,
+  outboxCommand,
   deadLettersCommand,
   configCommand,
   streamsCommand,

@@ -39,17 +39,23 @@ function settingTable(): string {
     const { value } = CONFIG.shape[name as keyof typeof CONFIG.shape]['~standard'].validate(
       undefined,
     ) as { value: unknown };
-    const standard = Array.isArray(value) ? value.join(',') : String(value);
+    const standard = shown(value);
     return [`\`${name}\``, standard === '' ? '' : `\`${standard}\``, schema.description ?? ''];
   });
   return table(['variable', 'default', 'meaning'], rows);
 }
 
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return value.join(',');
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
 function endpointTable(): string {
   const rows = ENDPOINTS.filter(({ name }) => name !== 'health').map((endpoint) => {
-    const { role, method, path, summary, live } = endpoint;
+    const { role, method, path, summary, live, outside } = endpoint;
     const subject = live === undefined ? `\`${subjectOf(endpoint)}\`` : '';
-    return [role, `\`${method} ${path}\``, subject, summary];
+    const place = outside === undefined ? '' : ' at the root';
+    return [role, `\`${method} ${path}\`${place}`, subject, summary];
   });
   return table(['role', 'HTTP', 'NATS request', 'what it does'], rows);
 }

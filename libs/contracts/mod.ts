@@ -29,6 +29,29 @@ export {
 } from './events/event.ts';
 export { type Severity, severity } from './events/payloads.ts';
 export { EVENT_TYPES, type EventType, eventType, type PayloadOf } from './events/types.ts';
+export {
+  type Channel,
+  channel,
+  CHANNELS,
+  demandEnvelope,
+  type DemandEnvelope,
+  type DemandSegment,
+  demandSnapshot,
+  type DemandSnapshot,
+  EVIDENCE_TYPES,
+  type IngestAnswer,
+  idempotencyKey,
+  ingestRejected,
+  milestoneEnvelope,
+  type MilestoneEnvelope,
+  milestoneEvent,
+  type MilestoneEvent,
+  REASON_CLASSES,
+  type ReasonClass,
+  RISK_STATUSES,
+  sentMilestoneEvent,
+  type SentMilestoneEvent,
+} from './feeds.ts';
 export { GATE_LIMITS, gateName, type GateProfile, gateProfile, type GateSpec } from './gates.ts';
 export {
   ABSENT,
@@ -76,11 +99,18 @@ export {
   type Usage,
   usage,
 } from './shapes.ts';
+export {
+  LOCAL_TARGET,
+  type TargetSettings,
+  targetSettings,
+} from './targets.ts';
 export { API, ENDPOINTS } from './endpoints/list.ts';
 export {
   COMMON_ERRORS,
+  endpoint,
   type Endpoint,
   type InputOf,
+  type Outside,
   pathParams,
   type Role,
   ROLES,

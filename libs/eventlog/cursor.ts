@@ -1,15 +1,20 @@
 import { type Broker, toNanos } from '#libs/broker';
 import type { StoredEvent } from '#libs/contracts';
 import { createInbox, type Msg } from 'nats';
-import { decodeEvent } from './codec.ts';
 import { connectionId, inboxPrefix } from './publisher.ts';
-import { LEDGER_STREAM } from './subjects.ts';
 
 /** Bytes in the stream that are no event of ours; whoever follows sets them aside and goes on. */
 export type PoisonMessage = { seq: number; subject: string; reason: string; bytes: number };
 
-export type EventBatch = {
-  events: StoredEvent[];
+/** Reads one stored message. */
+export type Decode<E> = (
+  data: Uint8Array,
+  seq: number,
+  subject: string,
+) => { ok: true; event: E } | { ok: false; reason: string };
+
+export type EventBatch<E = StoredEvent> = {
+  events: E[];
   /** The stored bytes of each event, aligned with `events`. */
   raw: Uint8Array[];
   poison: PoisonMessage[];
@@ -26,21 +31,27 @@ const HEARTBEAT_MS = 5_000;
 const WATCH_MS = 250;
 
 /** A place in the stream, from which batches are taken in order. */
-export type Cursor = {
+export type Cursor<E> = {
   /** What has come since the last take, as soon as there is anything; undefined: place lost. */
-  take(): Promise<EventBatch | undefined>;
+  take(): Promise<EventBatch<E> | undefined>;
   close(): void;
 };
 
-export type CursorOptions = { fromSeq: number; maxEvents: number; signal: AbortSignal };
+export type CursorOptions<E> = {
+  stream: string;
+  decode: Decode<E>;
+  fromSeq: number;
+  maxEvents: number;
+  signal: AbortSignal;
+};
 
 /** Pulls from an ack-less consumer that starts at `fromSeq`. */
-export function startCursor(broker: Broker, consumer: string, options: CursorOptions): Cursor {
+export function startCursor<E>(broker: Broker, name: string, options: CursorOptions<E>): Cursor<E> {
   const { nc, jsm } = broker;
-  const { signal } = options;
+  const { signal, stream } = options;
   const inbox = createInbox(inboxPrefix(nc));
   const connection = connectionId(nc);
-  const pullSubject = `$JS.API.CONSUMER.MSG.NEXT.${LEDGER_STREAM}.${consumer}`;
+  const pullSubject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`;
   const window = createWindow(options.maxEvents);
   let delivered = 0;
   let lastSeq = options.fromSeq - 1;
@@ -95,7 +106,7 @@ export function startCursor(broker: Broker, consumer: string, options: CursorOpt
           wake = resolve;
         });
       }
-      const batch = decodeBatch(window.take(), lastSeq);
+      const batch = decodeBatch(window.take(), lastSeq, options.decode);
       lastSeq = batch.lastSeq;
       pull();
       return batch;
@@ -107,7 +118,7 @@ export function startCursor(broker: Broker, consumer: string, options: CursorOpt
       subscription.unsubscribe();
       if (nc.isClosed() || !broker.isConnected()) return;
       // The server forgets idle consumers by itself; deleting is only tidier.
-      jsm.consumers.delete(LEDGER_STREAM, consumer).catch(() => false);
+      jsm.consumers.delete(stream, name).catch(() => false);
     },
   };
 }
@@ -180,11 +191,11 @@ function parseStatus({ headers }: Msg): Status {
   return { kind: 'pull ended', undelivered: Number(headers.get('Nats-Pending-Messages')) };
 }
 
-function decodeBatch(held: readonly Held[], after: number): EventBatch {
-  const batch: EventBatch = { events: [], raw: [], poison: [], lastSeq: after, pending: 0 };
+function decodeBatch<E>(held: readonly Held[], after: number, decode: Decode<E>): EventBatch<E> {
+  const batch: EventBatch<E> = { events: [], raw: [], poison: [], lastSeq: after, pending: 0 };
   for (const { msg, position } of held) {
     const { seq } = position;
-    const decoded = decodeEvent(msg.data, seq, msg.subject);
+    const decoded = decode(msg.data, seq, msg.subject);
     if (decoded.ok) {
       batch.events.push(decoded.event);
       batch.raw.push(msg.data);

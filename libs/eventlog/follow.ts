@@ -3,7 +3,8 @@ import { AckPolicy, DeliverPolicy, ReplayPolicy } from '@nats-io/jetstream';
 import type { Logger } from 'pino';
 import { type Broker, brokerUnavailable, toNanos } from '#libs/broker';
 import { isAppError } from '#libs/contracts';
-import { type Cursor, type EventBatch, startCursor } from './cursor.ts';
+import { decodeEvent } from './codec.ts';
+import { type Cursor, type Decode, type EventBatch, startCursor } from './cursor.ts';
 import { guarded } from './read.ts';
 import { LEDGER_STREAM } from './subjects.ts';
 
@@ -24,22 +25,31 @@ const RESTART_MS = 250;
 const RESTART_MS_MAX = 5_000;
 const IDLE_MS = 60_000;
 
+/** Follows the ledger; see `followStream`. */
+export function followBatches(broker: Broker, options: FollowOptions): AsyncGenerator<EventBatch> {
+  return followStream(broker, { stream: LEDGER_STREAM, decode: decodeEvent }, options);
+}
+
+/** A stream of facts, and how one of its messages is read. */
+export type FactStream<E> = { stream: string; decode: Decode<E> };
+
 /**
- * Follows the ledger from a sequence, in order and without gaps, for ever. Live events are handed
+ * Follows a stream from a sequence, in order and without gaps, for ever. Live events are handed
  * out as they land; while catching up, in large batches. What has not been taken is not asked for,
  * so a slow taker costs no memory. (The client library's own consumer asks again on arrival.)
  * Ends when `signal` aborts or the connection is closed; a broker that is away is waited for.
  */
-export async function* followBatches(
+export async function* followStream<E>(
   broker: Broker,
+  facts: FactStream<E>,
   options: FollowOptions,
-): AsyncGenerator<EventBatch> {
+): AsyncGenerator<EventBatch<E>> {
   const { signal, logger } = options;
   let next = Math.max(1, options.fromSeq);
   let restartMs = RESTART_MS;
   while (!signal.aborted && !broker.nc.isClosed()) {
     try {
-      const cursor = await openCursor(broker, next, options);
+      const cursor = await openCursor(broker, facts, next, options);
       try {
         for (;;) {
           const batch = await cursor.take();
@@ -53,7 +63,8 @@ export async function* followBatches(
       }
     } catch (error) {
       if (!isAppError(error, 'DEPENDENCY_UNAVAILABLE')) throw error;
-      logger?.warn({ err: error, next }, 'the ledger cannot be followed; trying again');
+      const { stream } = facts;
+      logger?.warn({ err: error, stream, next }, 'the stream cannot be followed; trying again');
       restartMs = Math.min(restartMs * 2, RESTART_MS_MAX);
     }
     // Lost its place (reconnect, gap, consumer gone): a new cursor starts where this one ended.
@@ -61,14 +72,15 @@ export async function* followBatches(
   }
 }
 
-async function openCursor(
+async function openCursor<E>(
   broker: Broker,
+  facts: FactStream<E>,
   fromSeq: number,
   options: FollowOptions,
-): Promise<Cursor> {
+): Promise<Cursor<E>> {
   if (!broker.isConnected()) throw brokerUnavailable('not connected');
   const info = await guarded('follow', () =>
-    broker.jsm.consumers.add(LEDGER_STREAM, {
+    broker.jsm.consumers.add(facts.stream, {
       ack_policy: AckPolicy.None,
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: fromSeq,
@@ -80,6 +92,7 @@ async function openCursor(
     }),
   );
   return startCursor(broker, info.name, {
+    ...facts,
     fromSeq,
     signal: options.signal,
     maxEvents: options.maxEvents ?? MAX_EVENTS,

@@ -5,10 +5,19 @@ export { type Decoded, decodeEvent, encodeEvent } from './codec.ts';
 export { type DeadLetter, setAside } from './dead.ts';
 export { type EventIndex, type EventLog, type EventLogOptions, openEventLog } from './eventlog.ts';
 export type { EventBatch, PoisonMessage } from './cursor.ts';
-export { followBatches, type FollowOptions } from './follow.ts';
+export { type FactStream, followBatches, type FollowOptions, followStream } from './follow.ts';
+export { createPublisher, type Publisher } from './publisher.ts';
 export { createTurns, Later, type ReactorOptions, startReactor } from './react.ts';
 export { type LiveFilter, liveEvents } from './live.ts';
-export { ledgerTail, readBySeq, readFirst, readFrom, readSince, subjectVersion } from './read.ts';
+export {
+  ledgerTail,
+  readBySeq,
+  readFirst,
+  readFrom,
+  readSince,
+  streamTail,
+  subjectVersion,
+} from './read.ts';
 export {
   deadSubject,
   jobSubject,

@@ -21,3 +21,9 @@ export {
   startModelServer,
 } from './model-server.ts';
 export { startProxy, type TestProxy } from './proxy.ts';
+export {
+  type ReceivedRequest,
+  type ReceiverMode,
+  startReceiver,
+  type TestReceiver,
+} from './receiver.ts';

@@ -1,3 +1,4 @@
+import { benchIngest } from './ingest/ingest.ts';
 import { benchLedger } from './ledger/ledger.ts';
 import { closeLabs, openLab } from './lab.ts';
 import { type BenchOptions, HELP, readOptions, UsageError } from './options.ts';
@@ -11,7 +12,10 @@ async function run(options: BenchOptions): Promise<Report> {
   const measured: { rows: Row[]; memory: MemoryRow[] } =
     options.bench === 'ledger'
       ? await benchLedger(options, say)
-      : { rows: await benchOrders(options, say), memory: [] };
+      : {
+          rows: await (options.bench === 'ingest' ? benchIngest : benchOrders)(options, say),
+          memory: [],
+        };
   const { bench, quick, sync, events } = options;
   return {
     bench,

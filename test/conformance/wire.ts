@@ -104,7 +104,38 @@ export const ROUTES: Readonly<Record<string, string>> = {
   'learning.pin': 'POST /policy/{theater_id}/pin',
   'learning.rollback': 'POST /policy/{theater_id}/rollback',
   'learning.health': 'GET /health',
+  'outbox.emit-milestone': 'POST /milestones',
+  'outbox.emit-demand': 'POST /demand',
+  'outbox.deliveries': 'GET /deliveries',
+  'outbox.delivery': 'GET /deliveries/{delivery_id}',
+  'outbox.redrive': 'POST /deliveries/{delivery_id}/redrive',
+  'outbox.discard': 'POST /deliveries/{delivery_id}/discard',
+  'outbox.targets': 'GET /targets',
+  'outbox.health': 'GET /health',
+  'intake.ingest-milestone': 'POST /internal/milestones/ingest',
+  'intake.ingest-demand': 'POST /internal/demand/ingest',
+  'intake.latest': 'GET /api/milestones/latest',
+  'intake.dead-letter': 'GET /api/milestones/dead-letter',
+  'intake.demand-live': 'GET /api/command-center/demand-live',
+  'intake.demand': 'GET /api/command-center/demand',
+  'intake.overview': 'GET /api/command-center/overview',
+  'intake.milestones': 'GET /milestones',
+  'intake.demand-history': 'GET /demand/history',
+  'intake.stream': 'GET /api/feeds/stream',
+  'intake.redrive': 'POST /deliveries/redrive',
+  'intake.health': 'GET /health',
 };
+
+/** Contracts of others, with bodies of their own: they have tests of their own. */
+export const OUTSIDE: ReadonlySet<string> = new Set([
+  'intake.ingest-milestone',
+  'intake.ingest-demand',
+  'intake.latest',
+  'intake.dead-letter',
+  'intake.demand-live',
+  'intake.demand',
+  'intake.overview',
+]);
 
 const TIMEOUT_MS = 20_000;
 

@@ -5,8 +5,10 @@ const LIBRARY_ARROWS: Record<string, string[]> = {
   'libs/broker': ['streams'],
   'libs/eventlog': ['libs/broker'],
   'libs/projections': ['libs/eventlog'],
+  'libs/feeds': ['libs/signing'],
   // Endpoints are answered over NATS too.
   'libs/service': ['libs/broker'],
+  'libs/outbox': ['libs/broker', 'libs/projections', 'libs/signing', 'streams'],
   // What every role stands on: it brings the others together.
   'libs/runtime': [
     'libs/broker',
@@ -29,6 +31,7 @@ const PURE: Record<string, string[]> = {
   'libs/missions': ['node:crypto'],
   'libs/projects': ['node:crypto'],
   'libs/feeds': ['node:crypto'],
+  'libs/signing': ['node:crypto'],
 };
 
 /** Single imports that are right although no arrow allows them: importer, imported. */

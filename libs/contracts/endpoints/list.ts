@@ -1,8 +1,10 @@
 import { CO } from './co.ts';
 import type { Endpoint } from './endpoint.ts';
 import { GATEWAY } from './gateway.ts';
+import { INTAKE } from './intake.ts';
 import { LEARNING } from './learning.ts';
 import { LEDGER } from './ledger.ts';
+import { OUTBOX } from './outbox.ts';
 import { VAULT } from './vault.ts';
 import { DUTY_OFFICER, OBSERVER, SENTINEL } from './watch.ts';
 import { INTEGRATION, WORKER } from './work.ts';
@@ -19,6 +21,8 @@ export const API = {
   'duty-officer': DUTY_OFFICER,
   sentinel: SENTINEL,
   learning: LEARNING,
+  outbox: OUTBOX,
+  intake: INTAKE,
 } as const;
 
 export const ENDPOINTS: readonly Endpoint[] = Object.values(API).flatMap((role) =>
