@@ -3,7 +3,7 @@ import { type Channel, isAppError } from '#libs/contracts';
 import type { Logger } from 'pino';
 import type { DeliveryPolicy } from './backoff.ts';
 import { decideAttempt, evolveDelivery, OPEN_STATES } from './delivery.ts';
-import { evolveLane, type Lane, OPEN_LANE } from './lane.ts';
+import { choose, evolveLane, type Lane, OPEN_LANE } from './lane.ts';
 import type { Lease } from './lease.ts';
 import type { Reply } from './reply.ts';
 import type { OutboxStore, StoredDelivery } from './store.ts';
@@ -65,15 +65,19 @@ export function startLane(options: LaneOptions): RunningLane {
 
 async function run(options: LaneOptions, signal: AbortSignal): Promise<void> {
   const { queue, lease, now, logger, target } = options;
-  let lane = OPEN_LANE;
+  // Kept through errors: what is known of the target is not lost with them.
+  const known = { lane: OPEN_LANE };
   while (!signal.aborted) {
     try {
       const nowMs = now().getTime();
-      const dueMs = Math.max(queue.nextDueMs() ?? Number.POSITIVE_INFINITY, lane.restsUntilMs);
+      const dueMs = Math.max(
+        queue.nextDueMs() ?? Number.POSITIVE_INFINITY,
+        known.lane.restsUntilMs,
+      );
       if (dueMs > nowMs) {
         await queue.changed(Math.min(dueMs - nowMs, IDLE_MS), signal);
       } else if (await lease.hold()) {
-        lane = await deliverPage(options, lane, signal);
+        await deliverPage(options, known, signal);
       } else {
         await pause(STANDBY_MS, signal);
       }
@@ -90,35 +94,36 @@ async function run(options: LaneOptions, signal: AbortSignal): Promise<void> {
 }
 
 /** Sends what is due until there is no more, or the target needs a rest. */
-async function deliverPage(options: LaneOptions, before: Lane, signal: AbortSignal): Promise<Lane> {
+async function deliverPage(
+  options: LaneOptions,
+  known: { lane: Lane },
+  signal: AbortSignal,
+): Promise<void> {
   const { queue, store, lease, now } = options;
-  let lane = before;
   let lastSeq = 0;
-  for (const due of queue.due(now().getTime(), PAGE)) {
-    if (signal.aborted || lane.restsUntilMs > now().getTime()) break;
-    if (!(await lease.hold())) break;
+  for (const due of choose(known.lane, queue.due(now().getTime(), PAGE))) {
+    if (signal.aborted || !(await lease.hold())) break;
     const stored = await store.find(due.delivery_id);
     if (stored === undefined) continue;
     lastSeq = Math.max(lastSeq, stored.seq);
     // Discarded, or delivered by another, since the queue was read.
     if (!OPEN_STATES.includes(stored.delivery.state)) continue;
-    const sent = await deliver(options, stored, lane, signal);
-    if (sent === undefined) break;
-    lane = sent.lane;
-    lastSeq = Math.max(lastSeq, sent.seq);
+    const seq = await deliver(options, stored, known, signal);
+    lastSeq = Math.max(lastSeq, seq ?? 0);
+    // After a failure the queue is read anew: the same one comes first again.
+    if (seq === undefined || known.lane.failures > 0) break;
   }
   // What was just seen to must not be found again.
   await queue.waitFor(lastSeq);
-  return lane;
 }
 
-/** One attempt and its outcome on disk; undefined: it was given up for the end of the process. */
+/** One attempt and its outcome on disk, at the sequence that is answered; undefined: it was given up for the end of the process. */
 async function deliver(
   options: LaneOptions,
   stored: StoredDelivery,
-  lane: Lane,
+  known: { lane: Lane },
   signal: AbortSignal,
-): Promise<{ lane: Lane; seq: number } | undefined> {
+): Promise<number | undefined> {
   const { send, store, policy, target, logger } = options;
   const { delivery, delivery_id } = stored;
   const reply = await send(delivery.channel, delivery.body ?? '', signal);
@@ -132,12 +137,12 @@ async function deliver(
     const { state, attempts, last_error } = after;
     logger.warn({ target, delivery_id, state, attempts, last_error }, 'not delivered');
   }
-  const saved = await store.replace(after, stored.seq);
   const retryAfterMs = reply.kind === 'answered' ? reply.retryAfterMs : undefined;
-  const step = { event, policy, nowMs: now.getTime(), random, retryAfterMs };
+  const step = { delivery_id, event, policy, nowMs: now.getTime(), random, retryAfterMs };
+  known.lane = evolveLane(known.lane, step);
+  const saved = await store.replace(after, stored.seq);
   // Written by somebody else meanwhile (or by us, unheard): that is what holds.
-  const seq = saved.ok ? saved.seq : (saved.current?.seq ?? 0);
-  return { lane: evolveLane(lane, step), seq };
+  return saved.ok ? saved.seq : (saved.current?.seq ?? 0);
 }
 
 /** Aborting is how the pause is cut short, not a failure. */

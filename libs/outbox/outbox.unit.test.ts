@@ -14,7 +14,7 @@ import {
 } from './delivery.ts';
 import { milestoneEnvelope, newDelivery } from './emit.ts';
 import { EMPTY_LEDGER, healthOfTarget, type Ledger, overallHealth } from './health.ts';
-import { evolveLane, OPEN_LANE } from './lane.ts';
+import { choose, evolveLane, OPEN_LANE } from './lane.ts';
 import { judge, parseRetryAfter, type Reply } from './reply.ts';
 import { createSigner } from './sign.ts';
 import { deliveryIdOf, deliverySubject, isDeliveryId, parseDeliverySubject } from './subjects.ts';
@@ -136,13 +136,19 @@ test('C.73 with the defaults an outage of 30 s costs less than a tenth of the at
 test('a lane rests longer with each failure in a row and goes on after any answer', () => {
   let lane = OPEN_LANE;
   const at = NOW.toISOString();
-  const step = { policy: POLICY, nowMs: 0, random: 0.5, retryAfterMs: undefined };
+  const step = { delivery_id: 'a', policy: POLICY, nowMs: 0, random: 0.5, retryAfterMs: undefined };
   const failed = { type: 'POSTPONED', error: '', at, next_attempt_at: at } as const;
   const rests = [1, 2, 3].map(() => {
     lane = evolveLane(lane, { ...step, event: failed });
     return lane.restsUntilMs;
   });
   expect(rests).toEqual([750, 1_500, 3_000]);
+  // Three times the same one: another is tried, if there is any.
+  const [a, b] = [{ delivery_id: 'a' }, { delivery_id: 'b' }];
+  expect(choose(lane, [a, b])).toEqual([b]);
+  expect(choose(lane, [a])).toEqual([a]);
+  const other = evolveLane(lane, { ...step, delivery_id: 'b', event: failed });
+  expect(choose(other, [a, b])).toEqual([a, b]);
   expect(evolveLane(lane, { ...step, event: { type: 'REFUSED', error: '', at } })).toEqual(
     OPEN_LANE,
   );
