@@ -10,8 +10,9 @@ const several = (count: number, ...roles: Role[]): Member[] =>
   }));
 
 /**
- * Every role in processes of its own; of each worker, watcher and reactor more than one. The ledger
- * and the gateway are one process each, as clients know them by one address.
+ * Each of the ten services in processes of its own; of workers, watchers and reactors more than one.
+ * The roles of the signed feeds have kill tests of their own. The ledger and the gateway are one
+ * process each, as clients know them by one address.
  */
 export const FULL_FLEET: readonly Member[] = [
   ...several(1, 'ledger'),
