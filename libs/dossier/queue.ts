@@ -105,7 +105,7 @@ function statements(db: DatabaseSync) {
        WHERE next_attempt_at <= ? AND retry_count <= ${RETRIES_MAX}
        ORDER BY created_at, row_id LIMIT ?`,
     ),
-    exhausted: db.prepare(`SELECT row_id, last_error FROM body_upload_queue WHERE retry_count > ?`),
+    exhausted: db.prepare('SELECT row_id, last_error FROM body_upload_queue WHERE retry_count > ?'),
     remove: db.prepare('DELETE FROM body_upload_queue WHERE row_id = ?'),
     later: db.prepare(
       `UPDATE body_upload_queue SET retry_count = retry_count + 1, next_attempt_at = ?,
@@ -166,7 +166,8 @@ function queueOf(db: DatabaseSync, { capacity = QUEUE_ROWS_MAX, nowMs }: QueueOp
       transact(() => {
         const rows = sql.exhausted.all(RETRIES_MAX);
         for (const { row_id, last_error } of rows) {
-          giveUp(Number(row_id), `given up after ${RETRIES_MAX + 1} tries: ${last_error ?? ''}`);
+          const last = typeof last_error === 'string' ? last_error : 'unknown';
+          giveUp(Number(row_id), `given up after ${RETRIES_MAX + 1} tries: ${last}`);
         }
         return rows.length;
       }),

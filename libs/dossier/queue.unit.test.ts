@@ -39,9 +39,12 @@ test('the table has the columns of the seed, with last_error and the unique key'
   queueAt();
   const db = new DatabaseSync(file);
   const columns = db
-    .prepare('SELECT name, type, "notnull" AS strict FROM pragma_table_info(?)')
-    .all('body_upload_queue')
-    .map(({ name, type, strict }) => `${name} ${type}${strict ? ' NOT NULL' : ''}`);
+    .prepare(
+      `SELECT name || ' ' || type || iif("notnull", ' NOT NULL', '') AS column
+       FROM pragma_table_info('body_upload_queue')`,
+    )
+    .all()
+    .map(({ column }) => column);
   db.close();
   expect(columns).toEqual([
     'row_id INTEGER',
