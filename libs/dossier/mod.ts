@@ -1,5 +1,6 @@
 export { type Answer, classify, type Disposition, noAnswer, type Outcome } from './answers.ts';
 export { DRAIN_BATCH, type Drained, type DrainOptions, drainQueue, lockDrain } from './drain.ts';
+export { type Fields, type Gate, loadGates } from './gate.ts';
 export { PUSH_PATH, pushBody, type PushOptions } from './push.ts';
 export {
   type BodyQueue,
@@ -12,4 +13,5 @@ export {
   type QueueStatus,
 } from './queue.ts';
 export { backoffMs, decodeUtf8, RETRIES_MAX, type SkipReason, skipByPath } from './rules.ts';
+export { BODY_STORED, type BodyStored, bodyStored, bodySubject, uuidOf } from './stored.ts';
 export { type Artifact, hashOf, readUpload, type Scan, scanMission, type Skipped } from './scan.ts';

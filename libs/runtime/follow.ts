@@ -1,21 +1,46 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Broker, callBroker } from '#libs/broker';
 import { isAppError, type StoredEvent } from '#libs/contracts';
-import { followBatches, LEDGER_STREAM, ledgerTail } from '#libs/eventlog';
-import type { Followed } from '#libs/projections';
+import {
+  type Decode,
+  followBatches,
+  followStream,
+  LEDGER_STREAM,
+  ledgerTail,
+} from '#libs/eventlog';
+import type { Followed, Recorded } from '#libs/projections';
 
 /** The ledger stream of a broker, for a projection to follow. */
 export function followLedger(broker: Broker): Followed<StoredEvent> {
-  let started = false;
   return {
     source: (fromSeq, signal) => followBatches(broker, { fromSeq, signal }),
     tail: () => ledgerTail(broker),
-    async streamId() {
-      // Only the start waits: later the projector has its own retries, and must end when told.
-      const id = await (started ? createdAt(broker) : patiently(() => createdAt(broker)));
-      started = true;
-      return id;
-    },
+    streamId: streamIdOf(broker, LEDGER_STREAM),
+  };
+}
+
+/** Another stream of events, for a projection to follow. */
+export function followEvents<E extends Recorded>(
+  broker: Broker,
+  stream: string,
+  decode: Decode<E>,
+): Followed<E> {
+  return {
+    source: (fromSeq, signal) => followStream(broker, { fromSeq, signal, stream, decode }),
+    tail: () =>
+      callBroker(broker, async () => (await broker.jsm.streams.info(stream)).state.last_seq),
+    streamId: streamIdOf(broker, stream),
+  };
+}
+
+function streamIdOf(broker: Broker, stream: string): () => Promise<string> {
+  let started = false;
+  return async () => {
+    // Only the start waits: later the projector has its own retries, and must end when told.
+    const ask = (): Promise<string> => createdAt(broker, stream);
+    const id = await (started ? ask() : patiently(ask));
+    started = true;
+    return id;
   };
 }
 
@@ -35,9 +60,9 @@ async function patiently<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-function createdAt(broker: Broker): Promise<string> {
+function createdAt(broker: Broker, stream: string): Promise<string> {
   return callBroker(broker, async () => {
-    const info = await broker.jsm.streams.info(LEDGER_STREAM);
-    return `${LEDGER_STREAM} ${info.created}`;
+    const info = await broker.jsm.streams.info(stream);
+    return `${stream} ${info.created}`;
   });
 }
