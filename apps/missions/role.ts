@@ -15,6 +15,7 @@ import { MISSIONS } from '#streams';
 import { findArtifact, isContent, listArtifacts, listDossiers } from './dossier-read.ts';
 import { dossierView } from './dossier-view.ts';
 import { decodeMission } from './events.ts';
+import { recordOrigin } from './origin.ts';
 import { checkUpload, readContent, receive } from './receive.ts';
 
 /** Keeps what missions consist of: the dossiers of their artifacts. */
@@ -63,6 +64,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       if (!known) throw new AppError('ARTIFACT_NOT_FOUND', { path: sha256 });
       return { sha256: sha256.slice(-64), ...(await contentOf(sha256, sha256)) };
     },
+    recordOrigin: (origin) => recordOrigin({ ...context, projection }, origin),
     health: healthHandler(context, 'missions'),
   });
   return { service, close: () => views.close() };

@@ -109,6 +109,7 @@ export const ROUTES: Readonly<Record<string, string>> = {
   'missions.artifacts': 'GET /dossiers/{project_uuid}/{mission_slug}/artifacts',
   'missions.artifact': 'GET /dossiers/{project_uuid}/{mission_slug}/artifact',
   'missions.content': 'GET /content/{sha256}',
+  'missions.record-origin': 'POST /origins',
   'missions.health': 'GET /health',
 };
 

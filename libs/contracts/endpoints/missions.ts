@@ -29,6 +29,9 @@ const artifactEntry = z.looseObject({
   stored_at: z.string(),
 });
 
+/** Not blank. */
+const text = (chars: number) => z.string().trim().min(1).max(chars);
+
 /** Text of at most 512 KiB. */
 const content = { size_bytes: z.int().max(ARTIFACT_BODY_BYTES), content_body: z.string() };
 
@@ -120,6 +123,28 @@ export const MISSIONS = {
     input: z.strictObject({ sha256: contentHash }),
     data: z.looseObject({ sha256: z.string(), ...content }),
     errors: ['ARTIFACT_NOT_FOUND', 'VIEW_BEHIND'],
+  }),
+  recordOrigin: endpoint({
+    role,
+    name: 'record-origin',
+    method: 'POST',
+    path: '/origins',
+    summary: 'Record which issue of a tracker a mission came from (MissionOriginBound)',
+    input: z.strictObject({
+      ...mission,
+      mission_number: text(64),
+      mission_type,
+      build_id: text(64),
+      node_id: text(128),
+      provider: z.enum(['jira', 'linear']),
+      external_issue_id: text(256),
+      external_issue_key: text(256),
+      external_issue_url: z.url({ protocol: /^https?$/ }).max(2_048),
+      title: text(1_000),
+    }),
+    data: z.looseObject({ event_id: z.string(), duplicate: z.boolean() }),
+    errors: ['ILLEGAL_TRANSITION'],
+    scope: 'ingest',
   }),
   health: healthOf(role),
 } as const;
