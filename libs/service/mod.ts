@@ -21,6 +21,8 @@ export {
   type Handlers,
   type LiveEvent,
   type Operation,
+  type OutsideAnswer,
+  type OutsideRequest,
   Reply,
   reply,
   type Service,
