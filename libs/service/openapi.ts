@@ -57,7 +57,8 @@ export function openApiDocument(
       title: 'IronClaw',
       version: options.version,
       description:
-        'Every answer but those of outside contracts is `{ok, data, error}`. Over NATS the same operations are requests on ' +
+        'Every answer but those of outside contracts is `{ok, data, error}`. Over NATS the same ' +
+        'operations are requests on ' +
         '`svc.v1.<role>.<name>` whose message is one JSON object of all inputs.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },

@@ -165,11 +165,11 @@ describe('dossier', () => {
 
   test('artifacts go from the checkout to the system and are read back there', async () => {
     await scan();
-    const first = await json('dossier', 'drain', '--server', `${system.url('gateway')}/missions`);
+    const first = await json('dossier', 'drain', '--server', system.url('gateway'));
     expect(first).toMatchObject({ code: 0, uploaded: 2, queued: 0 });
     await write('spec.md', 'changed');
     expect(await scan()).toMatchObject({ queued: 2 });
-    const again = await json('dossier', 'drain', '--server', `${system.url('gateway')}/missions`);
+    const again = await json('dossier', 'drain', '--server', system.url('gateway'));
     expect(again).toMatchObject({ uploaded: 1, already_exists: 1 });
     const { dossiers } = ok(await system.call('http', 'missions.dossiers'));
     const { project_uuid } = dossiers.at(-1) as Data;

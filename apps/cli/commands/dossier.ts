@@ -172,7 +172,7 @@ function serverOf(io: Io, options: DrainOptions): { server: string; token: strin
   if (running === undefined) {
     throw unreachable('The server of dossiers', `none is named, and nothing runs on ${stateDir}`);
   }
-  return { server: `${running.url}/missions`, token };
+  return { server: running.url, token };
 }
 
 async function drain(io: Io, options: DrainOptions): Promise<ExitCode> {
