@@ -5,6 +5,7 @@ import { deadLettersCommand } from './commands/dead-letters.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { emitCommand } from './commands/emit.ts';
+import { dossierCommand } from './commands/dossier.ts';
 import { escalationsCommand } from './commands/escalations.ts';
 import { eventsCommand } from './commands/events.ts';
 import { ordersCommand } from './commands/orders.ts';
@@ -13,6 +14,7 @@ import { policyCommand } from './commands/policy.ts';
 import { runsCommand } from './commands/runs.ts';
 import { serveCommand } from './commands/serve.ts';
 import { streamsCommand } from './commands/streams.ts';
+import { trackerCommand } from './commands/tracker.ts';
 import { upCommand } from './commands/up.ts';
 import { viewsCommand } from './commands/views.ts';
 import { VERSION } from './env.ts';
@@ -34,6 +36,8 @@ const COMMANDS = [
   emitCommand,
   outboxCommand,
   deadLettersCommand,
+  dossierCommand,
+  trackerCommand,
   configCommand,
   streamsCommand,
   serveCommand,

@@ -15,6 +15,7 @@ export const ROLE_DOORS: Readonly<Record<Role, () => Promise<{ start: StartRole 
   sentinel: () => import('../sentinel/role.ts'),
   learning: () => import('../learning/role.ts'),
   outbox: () => import('../outbox/role.ts'),
+  missions: () => import('../missions/role.ts'),
 };
 
 /** In this order roles start: those that others call come first. They stop in the opposite order. */

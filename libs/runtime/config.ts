@@ -150,6 +150,10 @@ export const CONFIG = z.object({
   IRONCLAW_DEMAND_MS: ms(2_000, 100, 86_400_000).describe(
     'queue and drafts are looked at so often; a summary is sent only where they have changed',
   ),
+  IRONCLAW_DOSSIER_INDEX: z
+    .stringbool()
+    .default(false)
+    .describe('whether content of a mission is taken only after the events that announce it'),
   IRONCLAW_ALLOWED_HOSTS: list.default([]).describe('Host names accepted beside the bound one'),
   IRONCLAW_ALLOWED_ORIGINS: list
     .default([])
@@ -207,6 +211,7 @@ export type Config = {
   delivery: { attemptsMax: number; firstMs: number; maxMs: number; keepMs: number };
   demandTargets: readonly string[];
   demandMs: number;
+  dossierIndexRequired: boolean;
   allowedHosts: readonly string[];
   allowedOrigins: readonly string[];
   /** Replay window of signed deliveries, either way. */
@@ -304,6 +309,7 @@ export function configFromEnv(env: Env): Config {
     },
     demandTargets: values.IRONCLAW_DEMAND_TARGETS,
     demandMs: values.IRONCLAW_DEMAND_MS,
+    dossierIndexRequired: values.IRONCLAW_DOSSIER_INDEX,
     allowedHosts: values.IRONCLAW_ALLOWED_HOSTS,
     allowedOrigins: values.IRONCLAW_ALLOWED_ORIGINS,
     signatureWindowMs: values.IRONCLAW_SIGNATURE_WINDOW_MS,

@@ -5,6 +5,7 @@ export {
   createClient,
   type ServiceClient,
 } from './client.ts';
+export { parseJson } from './body.ts';
 export { allowedFromEnv } from './guard.ts';
 export { type HttpServer, type ServeHttpOptions, serveHttp } from './http.ts';
 export type { Outcome } from './invoke.ts';

@@ -27,3 +27,9 @@ export {
   startReceiver,
   type TestReceiver,
 } from './receiver.ts';
+export {
+  startTrackerServer,
+  type TrackerRequest,
+  type TrackerServer,
+  type TrackerStep,
+} from './tracker-server.ts';

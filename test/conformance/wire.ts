@@ -124,6 +124,13 @@ export const ROUTES: Readonly<Record<string, string>> = {
   'intake.stream': 'GET /api/feeds/stream',
   'intake.redrive': 'POST /deliveries/redrive',
   'intake.health': 'GET /health',
+  'missions.push-content': 'POST /api/dossier/push-content/',
+  'missions.dossiers': 'GET /dossiers',
+  'missions.artifacts': 'GET /dossiers/{project_uuid}/{mission_slug}/artifacts',
+  'missions.artifact': 'GET /dossiers/{project_uuid}/{mission_slug}/artifact',
+  'missions.content': 'GET /content/{sha256}',
+  'missions.record-origin': 'POST /origins',
+  'missions.health': 'GET /health',
 };
 
 /** Contracts of others, with bodies of their own: they have tests of their own. */
@@ -135,6 +142,7 @@ export const OUTSIDE: ReadonlySet<string> = new Set([
   'intake.demand-live',
   'intake.demand',
   'intake.overview',
+  'missions.push-content',
 ]);
 
 const TIMEOUT_MS = 20_000;

@@ -23,6 +23,7 @@ const CONTROL_ROLES = [
   'learning',
   'outbox',
   'intake',
+  'missions',
   'duty-officer',
   'sentinel',
   'gateway',

@@ -16,6 +16,7 @@ export const ROLES = [
   'learning',
   'outbox',
   'intake',
+  'missions',
 ] as const;
 export type Role = (typeof ROLES)[number];
 

@@ -5,6 +5,7 @@ import { INTAKE } from './intake.ts';
 import { LEARNING } from './learning.ts';
 import { LEDGER } from './ledger.ts';
 import { OUTBOX } from './outbox.ts';
+import { MISSIONS } from './missions.ts';
 import { VAULT } from './vault.ts';
 import { DUTY_OFFICER, OBSERVER, SENTINEL } from './watch.ts';
 import { INTEGRATION, WORKER } from './work.ts';
@@ -23,6 +24,7 @@ export const API = {
   learning: LEARNING,
   outbox: OUTBOX,
   intake: INTAKE,
+  missions: MISSIONS,
 } as const;
 
 export const ENDPOINTS: readonly Endpoint[] = Object.values(API).flatMap((role) =>
