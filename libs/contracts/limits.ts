@@ -45,6 +45,8 @@ export const LIMITS = {
   /** Tokens of all answers to one order. */
   orderTokensMax: 1_000_000,
   orderTokensDefault: 4_000,
+  /** Characters of one history note or reason of a mission. */
+  noteChars: 16_000,
   /** Live streams (server-sent events) open at once on one process. */
   liveStreams: 200,
 } as const;

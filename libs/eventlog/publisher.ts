@@ -1,6 +1,7 @@
 import type { Broker } from '#libs/broker';
 import { createInbox, type MsgHdrs, type NatsConnection } from 'nats';
 import { type Ack, CODES, parseAck, type Refusal, refusal } from './ack.ts';
+import { LEDGER_STREAM } from './subjects.ts';
 
 /** Values must be free of line breaks. */
 export type PublishHeaders = Readonly<Record<string, string>>;
@@ -26,10 +27,10 @@ const encoder = new TextEncoder();
  * A pipelined publisher: one reply subscription and one sweeping timer for all publishes, where the
  * client library makes a timer and several objects for each (a third of its throughput).
  */
-export function createPublisher({
-  nc,
-  isConnected,
-}: Pick<Broker, 'nc' | 'isConnected'>): Publisher {
+export function createPublisher(
+  { nc, isConnected }: Pick<Broker, 'nc' | 'isConnected'>,
+  stream = LEDGER_STREAM,
+): Publisher {
   const inbox = createInbox(inboxPrefix(nc));
   const waiting = new Map<string, Waiting>();
   let next = 0;
@@ -61,7 +62,7 @@ export function createPublisher({
   };
   const subscription = nc.subscribe(`${inbox}.*`, {
     callback: (error, msg) => {
-      if (error === null) settle(msg.subject.slice(inbox.length + 1), parseAck(msg));
+      if (error === null) settle(msg.subject.slice(inbox.length + 1), parseAck(msg, stream));
     },
   });
 

@@ -5,6 +5,8 @@ const LIBRARY_ARROWS: Record<string, string[]> = {
   'libs/broker': ['streams'],
   'libs/eventlog': ['libs/broker'],
   'libs/projections': ['libs/eventlog'],
+  // The edge of libs/missions: stream, clock, identity of a checkout, contract file.
+  'libs/missionlog': ['libs/broker', 'libs/eventlog', 'libs/missions', 'streams'],
   // Endpoints are answered over NATS too.
   'libs/service': ['libs/broker'],
   // What every role stands on: it brings the others together.
