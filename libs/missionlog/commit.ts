@@ -26,8 +26,8 @@ const encoder = new TextEncoder();
 /**
  * Appends the events of one decision to a mission's subject, all or none.
  * @param expect sequence of the subject's last message, 0 if it has none
- * @returns the sequence of the last one; undefined: the mission has moved on, perhaps by these very
- *   events of a try whose ack was lost: read it again and look for their ids
+ * @returns `stored`; `moved`: the mission has moved on by others; `unsure`: it has moved on, perhaps
+ *   by these very events in a try whose ack was lost: read it again and look for their ids
  * @throws {CONTRACT_VIOLATION} before anything is sent
  * @throws {PAYLOAD_TOO_LARGE} one over LIMITS.eventBytes, or more than LIMITS.batchEvents
  * @throws {DEPENDENCY_UNAVAILABLE} `details.outcome` says if it may be stored
@@ -37,7 +37,7 @@ export async function commit(
   subject: string,
   events: readonly MissionEnvelope[],
   expect: number,
-): Promise<number | undefined> {
+): Promise<'stored' | 'moved' | 'unsure'> {
   const { broker, publisher, gate, newBatchId } = context;
   if (events.length > LIMITS.batchEvents) {
     throw new AppError('PAYLOAD_TOO_LARGE', { what: 'decision', limit: LIMITS.batchEvents });
@@ -54,8 +54,9 @@ export async function commit(
       ? publisher.publish(subject, only.data, only.hdrs, timeoutMs)
       : sendBatch({ publisher }, messages, newBatchId(), timeoutMs);
   });
-  if (ack.kind === 'stored') return ack.duplicate ? undefined : ack.seq;
-  if (isVersionConflict(ack) || ack.errCode === CODES.batchDuplicate) return undefined;
+  const moved = unsure ? 'unsure' : 'moved';
+  if (ack.kind === 'stored') return ack.duplicate ? moved : 'stored';
+  if (isVersionConflict(ack) || ack.errCode === CODES.batchDuplicate) return moved;
   throw refused(ack, unsure);
 }
 

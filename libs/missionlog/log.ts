@@ -101,17 +101,19 @@ export function openMissionLog(options: MissionLogOptions): MissionLog {
     subject: string,
     make: (state: MissionState) => Promise<readonly MissionEnvelope[]>,
   ): Promise<{ events: readonly MissionEnvelope[]; state: MissionState }> => {
-    let sent: readonly MissionEnvelope[] = [];
+    let unsure: readonly MissionEnvelope[] = [];
     for (let round = 1; round <= ROUNDS_MAX; round += 1) {
       const { state, version } = await load(subject, 'leader');
       // A try of ours whose ack was lost may be what moved the mission on.
-      if (sent.length > 0 && sent.every(({ event_id }) => state.ids.has(event_id))) {
-        return { events: sent, state };
+      if (unsure.length > 0 && unsure.every(({ event_id }) => state.ids.has(event_id))) {
+        return { events: unsure, state };
       }
       const made = await make(state);
-      sent = made.filter(({ event_id }) => !state.ids.has(event_id));
+      const sent = made.filter(({ event_id }) => !state.ids.has(event_id));
       if (sent.length === 0) return { events: [], state };
-      if ((await commit(context, subject, sent, version)) !== undefined) {
+      const outcome = await commit(context, subject, sent, version);
+      unsure = outcome === 'unsure' ? sent : [];
+      if (outcome === 'stored') {
         await clock.emitted(Math.max(...sent.map(({ lamport_clock }) => lamport_clock)));
         return { events: sent, state: (await load(subject, 'leader')).state };
       }

@@ -71,7 +71,7 @@ function parseBlock(lines: readonly string[]): FrontValue {
 
 /** Splits at commas outside quotes. */
 function splitItems(text: string): string[] {
-  return (text.match(/"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^,]+/g) ?? [])
+  return (text.match(/\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^,\s][^,]*)/g) ?? [])
     .map((item) => item.trim())
     .filter((item) => item !== '');
 }
