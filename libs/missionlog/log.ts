@@ -10,6 +10,7 @@ import {
 import {
   type Decided,
   type Emitter,
+  fold,
   type Gate,
   type GateContext,
   importRows,
@@ -115,7 +116,8 @@ export function openMissionLog(options: MissionLogOptions): MissionLog {
       unsure = outcome === 'unsure' ? sent : [];
       if (outcome === 'stored') {
         await clock.emitted(Math.max(...sent.map(({ lamport_clock }) => lamport_clock)));
-        return { events: sent, state: (await load(subject, 'leader')).state };
+        // Nothing came in between: that was the condition.
+        return { events: sent, state: fold(state, sent) };
       }
       await sleep(Math.min(ROUND_MS_MAX, round));
     }

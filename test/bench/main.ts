@@ -1,3 +1,4 @@
+import { benchGate } from './gate.ts';
 import { benchLedger } from './ledger/ledger.ts';
 import { closeLabs, openLab } from './lab.ts';
 import { type BenchOptions, HELP, readOptions, UsageError } from './options.ts';
@@ -11,7 +12,7 @@ async function run(options: BenchOptions): Promise<Report> {
   const measured: { rows: Row[]; memory: MemoryRow[] } =
     options.bench === 'ledger'
       ? await benchLedger(options, say)
-      : { rows: await benchOrders(options, say), memory: [] };
+      : { rows: await benchRows(options, say), memory: [] };
   const { bench, quick, sync, events } = options;
   return {
     bench,
@@ -21,6 +22,10 @@ async function run(options: BenchOptions): Promise<Report> {
     seconds: (performance.now() - startedAt) / 1_000,
     ...measured,
   };
+}
+
+function benchRows(options: BenchOptions, say: (text: string) => void): Promise<Row[]> {
+  return options.bench === 'gate' ? benchGate(options) : benchOrders(options, say);
 }
 
 async function brokerVersion(): Promise<string> {
