@@ -39,5 +39,10 @@ export function parseMissionSubject(
 
 function untoken(text: string): string | undefined {
   if (!/^([A-Za-z0-9_-]|=[0-9a-f]{2})+$/.test(text)) return undefined;
-  return decodeURIComponent(text.replaceAll('=', '%'));
+  try {
+    return decodeURIComponent(text.replaceAll('=', '%'));
+  } catch {
+    // Bytes that are no UTF-8: nobody here has written them.
+    return undefined;
+  }
 }

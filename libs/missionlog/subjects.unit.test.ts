@@ -26,6 +26,7 @@ describe('subjects of missions', () => {
     'mis.v1.p.*.board',
     'led.v1.p.m.board',
     'mis.v1.p.=zz.board',
+    'mis.v1.p.=ff.board',
   ])('%s is none', (subject) => {
     expect(parseMissionSubject(subject)).toBeUndefined();
   });
