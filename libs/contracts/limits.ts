@@ -45,7 +45,7 @@ export const LIMITS = {
   /** Tokens of all answers to one order. */
   orderTokensMax: 1_000_000,
   orderTokensDefault: 4_000,
-  /** Characters of one history note or reason of a mission. */
+  /** Characters of one history note of a mission. */
   noteChars: 16_000,
   /** Live streams (server-sent events) open at once on one process. */
   liveStreams: 200,
