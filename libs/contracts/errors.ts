@@ -26,6 +26,12 @@ export const ERRORS = {
     message: 'Event type {type} is not known',
     fix: 'Use one of the types at /openapi.json.',
   },
+  CONTRACT_VIOLATION: {
+    status: 400,
+    retry: 'never',
+    message: 'The mission contract refuses this at {context}: {field} {reason}',
+    fix: 'Send envelope 3.0.0 and the mission fields; `details` names context, field and reason.',
+  },
   UNKNOWN_PLAYBOOK: {
     status: 400,
     retry: 'never',
@@ -319,6 +325,12 @@ export const ERRORS = {
     retry: 'never',
     message: 'nats-server {version} (JetStream API level {level}) is too old; {needed} is needed',
     fix: 'Install a newer nats-server or let IronClaw fetch one: unset IRONCLAW_NATS_SERVER.',
+  },
+  CONTRACT_SHAPE_UNUSABLE: {
+    status: 503,
+    retry: 'never',
+    message: 'The contract shape {path} cannot be used: {reason}',
+    fix: 'Restore the file, or set IRONCLAW_CONTRACT_SHAPE to a whole one.',
   },
   BROKER_MISSING: {
     status: 503,

@@ -67,6 +67,8 @@ export const LIMITS = {
   feedItemsDefault: 20,
   /** Newest rejected deliveries that the contract's list shows. */
   rejectedListed: 100,
+  /** Characters of one history note of a mission. */
+  noteChars: 16_000,
   /** Live streams (server-sent events) open at once on one process. */
   liveStreams: 200,
 } as const;

@@ -75,6 +75,22 @@ export {
 export { checkJson } from './json.ts';
 export { LIMITS } from './limits.ts';
 export {
+  type ContractShape,
+  contractShape,
+  MISSION_EVENTS,
+  MISSION_SCHEMA_VERSION,
+  type MissionEnvelope,
+  missionEnvelope,
+  type MissionEventType,
+  normaliseEventId,
+} from './missions.ts';
+export {
+  ORCHESTRATOR_ERRORS,
+  type OrchestratorCode,
+  type OrchestratorRefusal,
+  refusal,
+} from './orchestrator.ts';
+export {
   type AarFile,
   aarFile,
   artifact,

@@ -39,8 +39,8 @@ export const CODES = {
 
 const decoder = new TextDecoder();
 
-/** Reads an answer to a publish; whatever is no answer of that stream is `unknown`. */
-export function parseAck(msg: Pick<Msg, 'headers' | 'data'>, stream: string = LEDGER_STREAM): Ack {
+/** Reads an answer to a publish; whatever is no answer of the stream is `unknown`. */
+export function parseAck(msg: Pick<Msg, 'headers' | 'data'>, stream = LEDGER_STREAM): Ack {
   const code = msg.headers?.code ?? 0;
   if (code === 503) return refusal(CODES.noResponders, 'no stream listens, or it has no leader');
   if (code !== 0) return { kind: 'unknown', reason: `status ${code}` };

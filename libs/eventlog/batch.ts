@@ -46,13 +46,14 @@ const ROUND_MS = 50;
 /** How far the clocks of the broker's servers may differ. */
 const CLOCKS_MS = 60_000;
 
-type Item = Required<BatchEntry> & {
-  /** Its place in the caller's batch, for errors. */
-  index: number;
-  subject: string;
-  data: Uint8Array;
-  hdrs: PublishHeaders;
-};
+/** One message of a batch as it goes to the broker. */
+export type BatchMessage = { subject: string; data: Uint8Array; hdrs: PublishHeaders };
+
+type Item = Required<BatchEntry> &
+  BatchMessage & {
+    /** Its place in the caller's batch, for errors. */
+    index: number;
+  };
 
 /**
  * Appends events atomically: all or none, in the order given, one after the other in the stream.
@@ -121,9 +122,9 @@ function publishBatch(
  * ADR-50: the first is a request (an empty answer is yes), the last one commits. The yes is not
  * waited for: behind a no the rest is refused as well, so a decision costs one round trip, not two.
  */
-async function sendBatch(
-  { publisher }: AppendContext,
-  items: readonly Item[],
+export async function sendBatch(
+  { publisher }: Pick<AppendContext, 'publisher'>,
+  items: readonly BatchMessage[],
   batchId: string,
   timeoutMs: number,
 ): Promise<Ack> {

@@ -1,6 +1,7 @@
 import type { Broker } from '#libs/broker';
 import { createInbox, type MsgHdrs, type NatsConnection } from 'nats';
 import { type Ack, CODES, parseAck, type Refusal, refusal } from './ack.ts';
+import { LEDGER_STREAM } from './subjects.ts';
 
 /** Values must be free of line breaks. */
 export type PublishHeaders = Readonly<Record<string, string>>;
@@ -28,7 +29,7 @@ const encoder = new TextEncoder();
  */
 export function createPublisher(
   { nc, isConnected }: Pick<Broker, 'nc' | 'isConnected'>,
-  stream?: string,
+  stream = LEDGER_STREAM,
 ): Publisher {
   const inbox = createInbox(inboxPrefix(nc));
   const waiting = new Map<string, Waiting>();

@@ -125,25 +125,44 @@ async function* readPages(
   start: Start,
   size = PAGE,
 ): AsyncGenerator<EventPage> {
-  let from = start;
-  for (;;) {
-    const { messages, pending } = await ask(broker, () =>
-      requestPage(broker, { ...from, batch: size, max_bytes: PAGE_BYTES, next_by_subj: filter }),
-    );
-    if (messages.length === 0) return;
+  for await (const messages of readMessages(broker, LEDGER_STREAM, filter, start, size)) {
     const events: StoredEvent[] = [];
     const versions = new Map<string, number>();
     let lastSeq = 0;
-    for (const { headers, data } of messages) {
-      lastSeq = Number(headers?.get('Nats-Sequence'));
-      const subject = headers?.get('Nats-Subject') ?? '';
-      versions.set(subject, lastSeq);
-      const decoded = decodeEvent(data, lastSeq, subject);
+    for (const { seq, subject, data } of messages) {
+      lastSeq = seq;
+      versions.set(subject, seq);
+      const decoded = decodeEvent(data, seq, subject);
       if (decoded.ok) events.push(decoded.event);
     }
     yield { events, versions, lastSeq };
+  }
+}
+
+/** A stored message, not looked into. */
+export type StoredMessage = { seq: number; subject: string; data: Uint8Array };
+
+/** As `readFrom`, of any stream and as bytes. */
+export async function* readMessages(
+  broker: Broker,
+  stream: string,
+  filter: string,
+  start: Start,
+  size = PAGE,
+): AsyncGenerator<StoredMessage[]> {
+  let from = start;
+  for (;;) {
+    const query = { ...from, batch: size, max_bytes: PAGE_BYTES, next_by_subj: filter };
+    const { messages, pending } = await ask(broker, () => requestPage(broker, stream, query));
+    if (messages.length === 0) return;
+    const page = messages.map(({ headers, data }) => ({
+      seq: Number(headers?.get('Nats-Sequence')),
+      subject: headers?.get('Nats-Subject') ?? '',
+      data,
+    }));
+    yield page;
     if (pending === 0) return;
-    from = { seq: lastSeq + 1 };
+    from = { seq: (page.at(-1) as StoredMessage).seq + 1 };
   }
 }
 
@@ -153,7 +172,7 @@ type Page = { messages: Msg[]; pending: number };
  * One batched direct get (ADR-31). The client library's own keeps a subscription of each call for
  * ever, and waits for ever when the connection breaks in the middle.
  */
-function requestPage(broker: Broker, query: object): Promise<Page> {
+function requestPage(broker: Broker, stream: string, query: object): Promise<Page> {
   const { nc } = broker;
   return new Promise<Page>((resolve, reject) => {
     const messages: Msg[] = [];
@@ -179,7 +198,7 @@ function requestPage(broker: Broker, query: object): Promise<Page> {
       },
     });
     try {
-      nc.publish(`$JS.API.DIRECT.GET.${LEDGER_STREAM}`, JSON.stringify(query), { reply: inbox });
+      nc.publish(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify(query), { reply: inbox });
     } catch (error) {
       fail((error as Error).message, error);
     }

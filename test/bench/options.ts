@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['ledger', 'orders', 'ingest'] as const;
+export const BENCHES = ['ledger', 'orders', 'ingest', 'gate'] as const;
 export type Bench = (typeof BENCHES)[number];
 
 /** Parts of `bench -- ledger`, in the order in which they run. */
@@ -40,6 +40,7 @@ Names
   ingest   signed posts against a bare server with one HMAC and one publish, reads meanwhile,
            and many keys delivered twice
   orders   order lifecycles a second, worktrees on and off, against the broker's own limit
+  gate     mission events read and checked, against reading them as JSON
 
 Options
   --events N        events for the memory figures (default ${EVENTS_DEFAULT}; --quick: ${EVENTS_QUICK})

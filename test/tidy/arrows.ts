@@ -9,6 +9,8 @@ const LIBRARY_ARROWS: Record<string, string[]> = {
   'libs/dossier': [],
   'libs/tracker': [],
   'libs/feeds': ['libs/signing'],
+  // The edge of libs/missions: stream, clock, identity of a checkout, contract file.
+  'libs/missionlog': ['libs/broker', 'libs/eventlog', 'libs/missions', 'streams'],
   // Endpoints are answered over NATS too.
   'libs/service': ['libs/broker'],
   'libs/outbox': ['libs/broker', 'libs/projections', 'libs/signing', 'streams'],

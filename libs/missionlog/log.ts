@@ -1,0 +1,256 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Broker } from '#libs/broker';
+import {
+  AppError,
+  isAppError,
+  LIMITS,
+  type MissionEnvelope,
+  normaliseEventId,
+} from '#libs/contracts';
+import {
+  type Decided,
+  type Emitter,
+  fold,
+  type Gate,
+  type GateContext,
+  importRows,
+  type MissionIdentity,
+  type MissionState,
+  readEnvelope,
+  type Result,
+  type StatusRow,
+  sortRows,
+  toEnvelopes,
+} from '#libs/missions';
+import { monotonicFactory } from 'ulid';
+import { createPublisher, readMessages } from '../eventlog/internal.ts';
+import type { ClockStore } from './clock-store.ts';
+import { commit } from './commit.ts';
+import {
+  createLoader,
+  decodeMissionEvent,
+  type LoadedMission,
+  type StoredMissionEvent,
+} from './load.ts';
+import { MISSION_STREAM, missionSubject } from './subjects.ts';
+
+export type MissionLogOptions = {
+  broker: Broker;
+  gate: Gate;
+  emitter: Emitter;
+  clock: ClockStore;
+  /** Default: the wall clock. */
+  now?: () => Date;
+  /** Default: a monotonic ULID factory. */
+  newId?: () => string;
+};
+
+/** What a decision led to: its answer, the events it stored (none: nothing to do), the state after. */
+export type Committed<A> = {
+  answer: A;
+  events: readonly MissionEnvelope[];
+  state: MissionState;
+};
+
+export type Recorded = {
+  event_id: string | null;
+  status: 'success' | 'duplicate' | 'rejected';
+  /** Of a rejected one: the offending field and why. */
+  field?: string;
+  error_message?: string;
+};
+
+/** The one door through which facts of missions are read and written. */
+export type MissionLog = {
+  readonly emitter: Emitter;
+  /** The mission as the stream's leader has it, and what in its stream the contract refuses. */
+  load(slug: string): Promise<LoadedMission>;
+  /** The stored events of a mission in the order of the stream, from a sequence on. */
+  events(slug: string, fromSeq?: number): AsyncGenerator<StoredMissionEvent>;
+  /**
+   * Decides against the mission's current state and appends on condition; where the mission has
+   * moved on, it is decided again. Of n that claim one work package one wins.
+   * @throws {CONTRACT_VIOLATION | PAYLOAD_TOO_LARGE | DEPENDENCY_UNAVAILABLE} see `commit`
+   */
+  decide<A>(
+    identity: MissionIdentity,
+    decide: (state: MissionState) => Result<Decided<A>>,
+    cause?: { causationId?: string | null; correlationId?: string },
+  ): Promise<Result<Committed<A>>>;
+  /** Stores events from elsewhere, each id once for ever; one answer for each, in their order. */
+  record(values: readonly unknown[], context: GateContext): Promise<Recorded[]>;
+  /** Takes over the transitions of an existing status.events.jsonl, each id once; how many were new. */
+  importLog(identity: MissionIdentity, rows: readonly StatusRow[]): Promise<number>;
+  close(): void;
+};
+
+/** Every lost round means that another writer has won one, so this bounds writers, not time. */
+const ROUNDS_MAX = 500;
+const ROUND_MS_MAX = 20;
+
+export function openMissionLog(options: MissionLogOptions): MissionLog {
+  const { broker, gate, emitter, clock } = options;
+  const now = options.now ?? (() => new Date());
+  const factory = monotonicFactory();
+  const newId = options.newId ?? (() => factory());
+  const publisher = createPublisher(broker, MISSION_STREAM);
+  const context = { broker, publisher, gate, newBatchId: () => factory() };
+  const load = createLoader(broker, gate);
+
+  /** Makes events of a state until they are stored; none made ends it. */
+  const store = async (
+    subject: string,
+    make: (state: MissionState) => Promise<readonly MissionEnvelope[]>,
+  ): Promise<{ events: readonly MissionEnvelope[]; state: MissionState }> => {
+    let unsure: readonly MissionEnvelope[] = [];
+    for (let round = 1; round <= ROUNDS_MAX; round += 1) {
+      const { state, version } = await load(subject, 'leader');
+      // A try of ours whose ack was lost may be what moved the mission on.
+      if (unsure.length > 0 && unsure.every(({ event_id }) => state.ids.has(event_id))) {
+        return { events: unsure, state };
+      }
+      const made = await make(state);
+      const sent = made.filter(({ event_id }) => !state.ids.has(event_id));
+      if (sent.length === 0) return { events: [], state };
+      const outcome = await commit(context, subject, sent, version);
+      unsure = outcome === 'unsure' ? sent : [];
+      if (outcome === 'stored') {
+        await clock.emitted(Math.max(...sent.map(({ lamport_clock }) => lamport_clock)));
+        // Nothing came in between: that was the condition.
+        return { events: sent, state: fold(state, sent) };
+      }
+      await sleep(Math.min(ROUND_MS_MAX, round));
+    }
+    throw new AppError('TIMEOUT', { what: `Appending to ${subject}`, limit_ms: ROUNDS_MAX });
+  };
+
+  const decide: MissionLog['decide'] = async (identity, decideOn, cause = {}) => {
+    const subject = missionSubject(emitter.projectUuid, identity.mission_slug);
+    let decision: ReturnType<typeof decideOn> | undefined;
+    const { events, state } = await store(subject, async (current) => {
+      decision = decideOn(current);
+      if (!decision.ok) return [];
+      const lamport = Math.max(current.lamport, await clock.value());
+      const stamp = { newId, nowMs: now().getTime(), lamport, afterMs: current.lastMs, ...cause };
+      const made = toEnvelopes(decision.value.events, identity, emitter, stamp);
+      return made.map((event) => readEnvelope(gate, 'emit', event));
+    });
+    if (decision === undefined) throw new Error('nothing was decided');
+    if (!decision.ok) return decision;
+    return { ok: true, value: { answer: decision.value.answer, events, state } };
+  };
+
+  return {
+    emitter,
+    load: (slug) => load(missionSubject(emitter.projectUuid, slug), 'leader'),
+    events: (slug, fromSeq = 1) =>
+      readStored(broker, gate, missionSubject(emitter.projectUuid, slug), fromSeq),
+    decide,
+    record: (values, at) => record(values, at, { gate, clock, emitter, store }),
+    importLog: async (identity, rows) => {
+      const subject = missionSubject(emitter.projectUuid, identity.mission_slug);
+      let imported = 0;
+      for (const part of chunks(sortRows(rows), LIMITS.batchEvents)) {
+        const { events } = await store(subject, async (state) =>
+          importedEvents(part, state, identity, emitter).map((event) =>
+            readEnvelope(gate, 'replay', event),
+          ),
+        );
+        imported += events.length;
+      }
+      return imported;
+    },
+    close: () => publisher.close(),
+  };
+}
+
+async function* readStored(
+  broker: Broker,
+  gate: Gate,
+  subject: string,
+  fromSeq: number,
+): AsyncGenerator<StoredMissionEvent> {
+  const start = { seq: Math.max(1, fromSeq) };
+  for await (const page of readMessages(broker, MISSION_STREAM, subject, start)) {
+    for (const { seq, data } of page) {
+      const read = decodeMissionEvent(gate, 'consume', data, subject);
+      if (read.ok) yield { seq, event: read.event };
+    }
+  }
+}
+
+type Store = (
+  subject: string,
+  make: (state: MissionState) => Promise<readonly MissionEnvelope[]>,
+) => Promise<{ events: readonly MissionEnvelope[] }>;
+
+async function record(
+  values: readonly unknown[],
+  context: GateContext,
+  by: { gate: Gate; clock: ClockStore; emitter: Emitter; store: Store },
+): Promise<Recorded[]> {
+  const answers: Recorded[] = [];
+  const bySubject = new Map<string, { at: number; event: MissionEnvelope }[]>();
+  const first = new Map<string, number>();
+  for (const [at, value] of values.entries()) {
+    const read = tryRead(by.gate, context, value);
+    if ('status' in read) {
+      answers[at] = read;
+      continue;
+    }
+    const { mission_slug: slug } = read.payload;
+    const project = read.project_uuid ?? by.emitter.projectUuid;
+    const subject = missionSubject(project, typeof slug === 'string' ? slug : '_');
+    const key = `${subject}/${read.event_id}`;
+    answers[at] = { event_id: read.event_id, status: 'duplicate' };
+    if (first.has(key)) continue;
+    first.set(key, at);
+    bySubject.set(subject, [...(bySubject.get(subject) ?? []), { at, event: read }]);
+  }
+  for (const [subject, items] of bySubject) {
+    for (const part of chunks(items, LIMITS.batchEvents)) {
+      const { events } = await by.store(subject, async () => part.map(({ event }) => event));
+      const stored = new Set(events.map(({ event_id }) => event_id));
+      for (const { at, event } of part) {
+        if (stored.has(event.event_id))
+          answers[at] = { event_id: event.event_id, status: 'success' };
+      }
+    }
+    await by.clock.received(Math.max(...items.map(({ event }) => event.lamport_clock)));
+  }
+  return answers;
+}
+
+function tryRead(gate: Gate, context: GateContext, value: unknown): MissionEnvelope | Recorded {
+  try {
+    return readEnvelope(gate, context, value);
+  } catch (error) {
+    if (!isAppError(error, 'CONTRACT_VIOLATION')) throw error;
+    const id = (value as { event_id?: unknown } | null)?.event_id;
+    return {
+      event_id: typeof id === 'string' ? id.slice(0, 128) : null,
+      status: 'rejected',
+      field: error.field ?? 'event',
+      error_message: error.message,
+    };
+  }
+}
+
+function importedEvents(
+  rows: readonly StatusRow[],
+  state: MissionState,
+  identity: MissionIdentity,
+  emitter: Emitter,
+): MissionEnvelope[] {
+  return importRows(rows, state, normaliseEventId).flatMap(({ draft, eventId, at, lamport }) => {
+    const stamp = { newId: () => eventId, nowMs: Date.parse(at), lamport: lamport - 1, afterMs: 0 };
+    // The row's own time, also where it repeats that of the row before.
+    return toEnvelopes([draft], identity, emitter, stamp);
+  });
+}
+
+function chunks<T>(items: readonly T[], size: number): T[][] {
+  const parts: T[][] = [];
+  for (let at = 0; at < items.length; at += size) parts.push(items.slice(at, at + size));
+  return parts;
+}

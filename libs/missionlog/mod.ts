@@ -1,0 +1,17 @@
+export { buildId, gitFolder, nodeId } from './checkout.ts';
+export { type ClockStore, openClock } from './clock-store.ts';
+export {
+  decodeMissionEvent,
+  type LoadedMission,
+  type MissionFault,
+  type StoredMissionEvent,
+} from './load.ts';
+export {
+  type Committed,
+  type MissionLog,
+  type MissionLogOptions,
+  openMissionLog,
+  type Recorded,
+} from './log.ts';
+export { loadGate } from './shape.ts';
+export { MISSION_STREAM, missionSubject, parseMissionSubject, projectFilter } from './subjects.ts';
