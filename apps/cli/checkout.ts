@@ -1,9 +1,8 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { hostname, userInfo } from 'node:os';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { AppError, invalid, isId, type NamespaceRef } from '#libs/contracts';
 import { uuidOf } from '#libs/dossier';
+import { buildId, nodeId } from '#libs/missionlog';
 import { type ProjectIdentity, projectSlug, repoSlug } from '#libs/tracker';
 
 /** A checkout of a repository with missions in it. */
@@ -20,11 +19,11 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
  * The checkout that a folder lies in.
  * @throws {INVALID_REQUEST} no git repository holds the folder
  */
-export function findCheckout(folder: string): Checkout {
+export async function findCheckout(folder: string): Promise<Checkout> {
   const start = resolve(folder);
   for (let root = start; ; root = dirname(root)) {
     const gitDir = gitDirOf(root);
-    if (gitDir !== undefined) return { root, identity: identityOf(root, gitDir) };
+    if (gitDir !== undefined) return { root, identity: await identityOf(root, gitDir) };
     if (dirname(root) === root) throw invalid('repo', `${start} lies in no git repository`);
   }
 }
@@ -38,7 +37,7 @@ function gitDirOf(root: string): string | undefined {
   return pointer === undefined ? undefined : resolve(root, pointer.trim());
 }
 
-function identityOf(root: string, gitDir: string): ProjectIdentity {
+async function identityOf(root: string, gitDir: string): Promise<ProjectIdentity> {
   const common = resolve(gitDir, (read(join(gitDir, 'commondir')) ?? '.').trim());
   const origin = originOf(read(join(common, 'config')) ?? '');
   const project = projectSection(read(join(root, '.kittify', 'config.yaml')) ?? '');
@@ -51,37 +50,8 @@ function identityOf(root: string, gitDir: string): ProjectIdentity {
     slug: project.slug ?? projectSlug(origin, folder),
     node_id: project.node_id ?? nodeId(),
     repo_slug: project.repo_slug ?? repoSlug(origin, folder),
-    build_id: buildId(gitDir),
+    build_id: await buildId(root),
   };
-}
-
-function nodeId(): string {
-  const who = `${hostname()}:${userInfo().username}`;
-  return createHash('sha256').update(who).digest('hex').slice(0, 12);
-}
-
-/**
- * The id of this checkout, made on first use. It lies in the checkout's own git folder: nothing
- * there is tracked, and neither worktrees nor clones share it.
- */
-function buildId(gitDir: string): string {
-  const file = join(gitDir, 'ironclaw-build-id');
-  const known = read(file)?.trim();
-  if (known !== undefined && UUID.test(known)) return known;
-  if (known !== undefined) rmSync(file);
-  const id = randomUUID();
-  const temporary = `${file}.${process.pid}`;
-  writeFileSync(temporary, `${id}\n`);
-  try {
-    // Whole or not at all, and of two at once the first stays.
-    linkSync(temporary, file);
-    return id;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    return read(file)?.trim() ?? id;
-  } finally {
-    rmSync(temporary);
-  }
 }
 
 function originOf(config: string): string | undefined {

@@ -265,13 +265,17 @@ describe('tracker', () => {
     await git(repo, 'clone', '-q', repo, clone);
     await git(clone, 'remote', 'set-url', 'origin', await git(repo, 'remote', 'get-url', 'origin'));
     const { findCheckout } = await import('../../apps/cli/checkout.ts');
-    const all = [repo, worktree, clone].map((dir) => findCheckout(dir).identity);
+    const all = await Promise.all(
+      [repo, worktree, clone].map(async (dir) => (await findCheckout(dir)).identity),
+    );
     expect(new Set(all.map(({ build_id }) => build_id)).size).toBe(3);
     for (const key of ['uuid', 'slug', 'node_id', 'repo_slug'] as const) {
       expect(new Set(all.map((one) => one[key])).size, key).toBe(1);
     }
     const later = [repo, join(worktree, 'kitty-specs', SLUG), clone];
-    expect(later.map((dir) => findCheckout(dir).identity)).toEqual(all);
+    expect(await Promise.all(later.map(async (dir) => (await findCheckout(dir)).identity))).toEqual(
+      all,
+    );
     for (const dir of [repo, worktree, clone]) {
       expect(await git(dir, 'status', '--porcelain')).toBe('');
     }
@@ -285,7 +289,7 @@ describe('tracker', () => {
     const yaml = [...lines, '  slug: no', ''].join('\n');
     await writeFile(join(repo, '.kittify', 'config.yaml'), yaml);
     const { findCheckout } = await import('../../apps/cli/checkout.ts');
-    const { identity } = findCheckout(repo);
+    const { identity } = await findCheckout(repo);
     expect(identity).toMatchObject({ uuid, slug: 'named', node_id: 'ab12' });
     expect(identity.repo_slug).toMatch(/^acme\//);
   });
@@ -332,7 +336,7 @@ describe('tracker', () => {
     expect(await origin('i-1')).toMatchObject({ code: 0, duplicate: true });
     expect(await origin('i-2')).toMatchObject({ code: 1, error: { code: 'TRACKER_REFUSED' } });
     const { findCheckout } = await import('../../apps/cli/checkout.ts');
-    const { identity } = findCheckout(repo);
+    const { identity } = await findCheckout(repo);
     const subject = `mis.v1.${identity.uuid}.${SLUG}.origin`;
     const stored = await system.broker.jsm.streams.getMessage('MISSIONS', {
       last_by_subj: subject,

@@ -127,7 +127,7 @@ async function status(io: Io, options: QueueOptions): Promise<ExitCode> {
 }
 
 async function scan(io: Io, slug: string, options: ScanOptions): Promise<ExitCode> {
-  const checkout = findCheckout(options.repo ?? '.');
+  const checkout = await findCheckout(options.repo ?? '.');
   const mission = findMission(checkout, slug);
   const { bodySync } = loadGates(io.env.IRONCLAW_CONTRACT_SHAPE);
   const found = await scanMission(mission.dir);

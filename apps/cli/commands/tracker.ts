@@ -106,7 +106,7 @@ function clientOf(io: Io, options: TrackerOptions): TrackerClient {
 
 async function bind(io: Io, options: BindOptions): Promise<ExitCode> {
   const provider = providerOf(options);
-  const { identity } = findCheckout(options.repo ?? '.');
+  const { identity } = await findCheckout(options.repo ?? '.');
   const bound = await bindProject(
     clientOf(io, options),
     provider,
@@ -135,7 +135,7 @@ function selectOf(select: string | undefined): number | undefined {
 
 async function validate(io: Io, binding: string, options: TrackerOptions): Promise<ExitCode> {
   const provider = providerOf(options);
-  const { identity } = findCheckout(options.repo ?? '.');
+  const { identity } = await findCheckout(options.repo ?? '.');
   const answer = await clientOf(io, options).bindValidate(provider, binding, identity);
   const valid = answer.valid === true;
   if (options.json) io.out(JSON.stringify(answer));
@@ -149,7 +149,7 @@ function told(reason: unknown): string {
 
 async function origin(io: Io, slug: string, options: OriginOptions): Promise<ExitCode> {
   const provider = providerOf(options);
-  const checkout = findCheckout(options.repo ?? '.');
+  const checkout = await findCheckout(options.repo ?? '.');
   const { identity } = checkout;
   const { namespace, number } = findMission(checkout, slug);
   const { issueId = '', issueKey = '', issueUrl = '', title = '', binding } = options;
