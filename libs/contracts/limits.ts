@@ -45,6 +45,20 @@ export const LIMITS = {
   /** Tokens of all answers to one order. */
   orderTokensMax: 1_000_000,
   orderTokensDefault: 4_000,
+  /** Text of a project document or bundle. */
+  projectBytes: 4 * 1024 * 1024,
+  /** Values in a project document or bundle. */
+  projectNodes: 400_000,
+  /** Phases of one project, artifacts of one project, comments of one artifact. */
+  projectPhases: 100,
+  projectArtifacts: 5_000,
+  artifactComments: 1_000,
+  /** Agents linked to one project. */
+  projectAgents: 1_000,
+  /** Characters of a comment, rationale or notes. */
+  projectTextChars: 20_000,
+  /** One artifact's field values, or one advisory draft, as JSON. */
+  projectValueBytes: 128 * 1024,
   /** Live streams (server-sent events) open at once on one process. */
   liveStreams: 200,
 } as const;

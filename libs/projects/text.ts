@@ -1,0 +1,64 @@
+/** A JSON object from outside: any keys, any values. */
+export type Json = Readonly<Record<string, unknown>>;
+
+/** True for an object that is neither null nor an array. */
+export function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** True for a string that holds more than white space. */
+export function isFilled(value: unknown): value is string {
+  return typeof value === 'string' && value.trim() !== '';
+}
+
+/** The trimmed text of the first value that is a filled string. */
+export function firstFilled(...values: unknown[]): string | undefined {
+  return values.find(isFilled)?.trim();
+}
+
+/** True for a time as `Date.toISOString` writes it: UTC, milliseconds, `Z`. */
+export function isIsoTime(value: unknown): value is string {
+  if (typeof value !== 'string' || value.length < 24 || value.length > 27) return false;
+  const ms = Date.parse(value);
+  return Number.isFinite(ms) && new Date(ms).toISOString() === value;
+}
+
+/** Length in Unicode code points, without the white space around. */
+export function trimmedLength(value: unknown): number {
+  return typeof value === 'string' ? countPoints(value.trim(), () => true) : 0;
+}
+
+/** Number of code points that are not white space. */
+export function inkLength(value: unknown): number {
+  return typeof value === 'string' ? countPoints(value, (point) => !/\s/u.test(point)) : 0;
+}
+
+function countPoints(text: string, counts: (point: string) => boolean): number {
+  let count = 0;
+  for (const point of text) if (counts(point)) count += 1;
+  return count;
+}
+
+/** The text that an id stands for in comparisons: 1, "1" and " 1 " are one id. Undefined: no id. */
+export function idText(value: unknown): string | undefined {
+  if (typeof value === 'number' && Number.isFinite(value)) return String(value);
+  return isFilled(value) ? value.trim() : undefined;
+}
+
+/** A phase number as the contract has it: an integer from 1. */
+export function isPhaseNumber(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
+}
+
+/** `value` if it is an array, else none. */
+export function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+/** Keys that reach into prototypes when they are assigned. */
+const HOSTILE_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
+
+/** True for a key that no map of ours takes from outside. */
+export function isHostileKey(key: string): boolean {
+  return HOSTILE_KEYS.has(key);
+}
