@@ -29,6 +29,21 @@ export {
 } from './events/event.ts';
 export { type Severity, severity } from './events/payloads.ts';
 export { EVENT_TYPES, type EventType, eventType, type PayloadOf } from './events/types.ts';
+export {
+  AGENT_EVENTS,
+  type AgentEvent,
+  type AgentEventType,
+  type ChainEvent,
+  type ChainEventType,
+  type DraftContent,
+  draftContent,
+  parseProjectEvent,
+  PROJECT_EVENTS,
+  type ProjectEvent,
+  type ProjectEventType,
+  type ProjectPayload,
+  type StoredProjectEvent,
+} from './events/projects.ts';
 export { GATE_LIMITS, gateName, type GateProfile, gateProfile, type GateSpec } from './gates.ts';
 export {
   ABSENT,

@@ -21,7 +21,12 @@ const FAIL_CLOSED = new Set<BindingState>(['unresolved', 'mismatch', 'registry-c
 /** A waiver counts if it is set and says why in at least 20 characters, white space not counted. */
 export function isWaiverValid(waiver: unknown): boolean {
   if (!isObject(waiver) || waiver.waived !== true) return false;
-  return inkLength(waiver.rationale) >= WAIVER_CHARS_MIN;
+  return isWaiverLongEnough(waiver.rationale);
+}
+
+/** True for a rationale that is long enough for a waiver. */
+export function isWaiverLongEnough(rationale: unknown): boolean {
+  return inkLength(rationale) >= WAIVER_CHARS_MIN;
 }
 
 /** Judges one artifact from its content alone; a status that is stored in it is never looked at. */

@@ -6,7 +6,11 @@ type Level = 'error' | 'warning';
  */
 export const FINDINGS = {
   BAD_JSON: { lenient: 'error', strict: 'error', message: 'The text is not JSON: {reason}' },
-  TOO_LARGE: { lenient: 'error', strict: 'error', message: 'The {what} is over its limit of {limit}' },
+  TOO_LARGE: {
+    lenient: 'error',
+    strict: 'error',
+    message: 'The {what} is over its limit of {limit}',
+  },
   JSON_REFUSED: { lenient: 'error', strict: 'error', message: '{reason}' },
   BUNDLE_VERSION_UNSUPPORTED: {
     lenient: 'error',
@@ -39,9 +43,9 @@ export const FINDINGS = {
     message: 'The signature is of key {key}, which is not known here',
   },
   INTEGRITY_ABSENT: {
-    lenient: 'off',
+    lenient: 'warning',
     strict: 'warning',
-    message: 'The bundle has no integrity hash, so nothing vouches for it',
+    message: 'The project has no integrity hash, so nothing vouches for it',
   },
   NOT_OBJECT: { lenient: 'error', strict: 'error', message: 'The project is not an object' },
   SCHEMA_VERSION_MISSING: {
@@ -94,7 +98,8 @@ export const FINDINGS = {
   DECIDED_AT_REQUIRED: {
     lenient: 'error',
     strict: 'error',
-    message: 'Phase {id} is decided, so decidedAt must be an ISO-8601 time with milliseconds in UTC',
+    message:
+      'Phase {id} is decided, so decidedAt must be an ISO-8601 time with milliseconds in UTC',
   },
   DECIDED_AT_FORBIDDEN: {
     lenient: 'error',
@@ -132,6 +137,12 @@ export const FINDINGS = {
     lenient: 'warning',
     strict: 'error',
     message: 'Artifact {id} has no template_version',
+  },
+  /** Told by `verifyProject` only: a waiver that is too short is stored, but does not count. */
+  WAIVER_SHORT: {
+    lenient: 'warning',
+    strict: 'warning',
+    message: 'The waiver of artifact {id} has too short a rationale to count',
   },
   COMMENTS_INVALID: {
     lenient: 'error',
@@ -214,7 +225,10 @@ export const FINDINGS = {
     message: 'Plan {plan} has no phase {name}',
   },
   PLAN_PROFILE_RULE: { lenient: 'warning', strict: 'warning', message: '{reason}' },
-} as const satisfies Record<string, { lenient: Level | 'off'; strict: Level | 'off'; message: string }>;
+} as const satisfies Record<
+  string,
+  { lenient: Level | 'off'; strict: Level | 'off'; message: string }
+>;
 
 export type FindingCode = keyof typeof FINDINGS;
 

@@ -2,18 +2,12 @@ import { AppError, checkJson, isAppError, LIMITS } from '#libs/contracts';
 import { isBundle, isForeignBundle, READER_VERSION } from './bundle.ts';
 import type { Engine } from './engine.ts';
 import { contextOf } from './engine.ts';
-import {
-  type Finding,
-  type FindingCode,
-  finding,
-  findingIn,
-  hasErrors,
-  type ReadMode,
-} from './findings.ts';
+import { type Finding, type FindingCode, finding, hasErrors, type ReadMode } from './findings.ts';
 import type { ProjectDocument } from './document.ts';
-import type { JsonChange } from './diff.ts';
+import { diffValues, type JsonChange } from './diff.ts';
 import { type IntegrityReport, verifyIntegrity } from './integrity.ts';
-import { isIsoTime, isObject, type Json } from './text.ts';
+import { isFilled, isIsoTime, isObject, type Json, listOf } from './text.ts';
+import { isCategory } from './validate-artifacts.ts';
 import { validateProject } from './validate.ts';
 
 export type ReadOptions = {
@@ -84,8 +78,12 @@ export function readProjectValue(value: unknown, options: ReadOptions): ReadProj
 
 function readRaw(value: unknown, kind: ReadProject['kind'], options: ReadOptions): ReadProject {
   const { engine, now, mode = 'strict', planRules = false } = options;
-  const integrity = isObject(value) ? verifyIntegrity(value, options.isKnownKey ?? (() => false)) : null;
-  const trust = integrity === null ? [] : [...trustFindings(integrity, kind, options)];
+  const integrity = isObject(value)
+    ? verifyIntegrity(value, options.isKnownKey ?? (() => false))
+    : null;
+  const told = integrity === null ? [] : [...trustFindings(integrity, options)];
+  // Only of a bundle is it worth saying that nothing vouches for it.
+  const trust = told.filter(({ code }) => code !== 'INTEGRITY_ABSENT' || isTold(kind, mode));
   if (hasErrors(trust) && integrity !== null) {
     return { ...unread(...trust), kind, integrity };
   }
@@ -97,22 +95,33 @@ function readRaw(value: unknown, kind: ReadProject['kind'], options: ReadOptions
     failFast,
     plans: planRules ? engine.plans : undefined,
   });
-  const project = ok && migration.ok ? (repaired(migration.document, now) as ProjectDocument) : null;
+  const usable = ok && migration.ok;
+  const lenient = mode === 'lenient';
+  const read = usable && lenient ? repaired(migration.document, now) : undefined;
+  const project = usable ? ((read ?? migration.document) as ProjectDocument) : null;
   return {
     ok,
     kind,
     findings: [...trust, ...findings],
     project,
     from: migration.from,
-    changes: migration.ok ? migration.changes : [],
+    changes: read
+      ? diffValues(withoutIntegrity(value), read)
+      : migration.ok
+        ? migration.changes
+        : [],
     integrity,
   };
 }
 
-function* trustFindings(
+function isTold(kind: ReadProject['kind'], mode: ReadMode): boolean {
+  return kind === 'bundle' && mode === 'strict';
+}
+
+/** What an integrity report comes to. */
+export function* trustFindings(
   report: IntegrityReport,
-  kind: ReadProject['kind'],
-  { mode = 'strict', requireSignature = false }: ReadOptions,
+  { requireSignature = false }: { requireSignature?: boolean },
 ): Generator<Finding> {
   const { hash, signature, key_id } = report;
   const at = '$.integrity';
@@ -124,29 +133,58 @@ function* trustFindings(
   } else if (signature === 'unknown-key') {
     yield finding('SIGNATURE_UNKNOWN_KEY', `${at}.signature`, { key: key_id ?? '' });
   }
-  const absent = kind === 'bundle' && hash === 'absent';
-  const told = absent ? findingIn(mode, finding('INTEGRITY_ABSENT', at)) : undefined;
-  if (told !== undefined) yield told;
+  if (hash === 'absent') yield finding('INTEGRITY_ABSENT', at);
 }
 
 /** An integrity block is of the document that came, never of what becomes of it. */
-function withoutIntegrity(value: unknown): unknown {
+export function withoutIntegrity(value: unknown): unknown {
   if (!isObject(value)) return value;
   const { integrity: _integrity, ...project } = value;
   return project;
 }
 
-/** Gives a lenient document the fields without which it could not be exported again. */
+/**
+ * Gives a lenient document the fields without which it could not be exported again: times, the
+ * device, and what an artifact is. Changes nothing in a document that has them.
+ */
 function repaired(document: Json, now: string): Json {
   const { created, lastModified, lastSavedFrom, description } = document;
   const since = isIsoTime(created) ? created : now;
+  const saved = isIsoTime(lastModified) ? lastModified : since;
   return {
     ...document,
     created: since,
-    lastModified: isIsoTime(lastModified) ? lastModified : since,
+    lastModified: saved,
     lastSavedFrom: typeof lastSavedFrom === 'string' ? lastSavedFrom : 'unknown-device',
     description: typeof description === 'string' ? description : '',
+    phases: listOf(document.phases).map((phase) =>
+      isObject(phase)
+        ? {
+            ...phase,
+            artifacts: listOf(phase.artifacts).map((one) => repairedArtifact(one, saved)),
+          }
+        : phase,
+    ),
   };
+}
+
+function repairedArtifact(artifact: unknown, saved: string): unknown {
+  if (!isObject(artifact)) return artifact;
+  const { name, category, isGateBlocking, rationale, notes, lastModified } = artifact;
+  return {
+    ...artifact,
+    name: isFilled(name) ? name : String(artifact.id),
+    category: isCategory(category) ? category : 'supplemental',
+    isGateBlocking: Boolean(isGateBlocking),
+    rationale: textOf(rationale),
+    notes: textOf(notes),
+    lastModified: isIsoTime(lastModified) ? lastModified : saved,
+  };
+}
+
+/** What is no text is kept as the JSON it is. */
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 function boundsFinding(value: unknown): Finding | undefined {
@@ -168,10 +206,18 @@ function boundsFindingOf(error: AppError): Finding {
 }
 
 function isReadable(wanted: unknown): boolean {
-  return typeof wanted === 'string' && /^\d+(\.\d+)?$/.test(wanted) && Number(wanted) <= Number(READER_VERSION);
+  return (
+    typeof wanted === 'string' &&
+    /^\d+(\.\d+)?$/.test(wanted) &&
+    Number(wanted) <= Number(READER_VERSION)
+  );
 }
 
-function failed(code: FindingCode, path: string, params: Record<string, string | number>): ReadProject {
+function failed(
+  code: FindingCode,
+  path: string,
+  params: Record<string, string | number>,
+): ReadProject {
   return unread(finding(code, path, params));
 }
 

@@ -1,5 +1,5 @@
-import { sha256Hex } from './canonical.ts';
 import type { Comment, CommentType, Waiver } from './document.ts';
+import { uuidFrom } from './ids.ts';
 import type { ProjectDefaults } from './normalize.ts';
 import { idText, isFilled, isIsoTime, isObject, type Json, listOf } from './text.ts';
 
@@ -34,7 +34,9 @@ export function normalizeArtifact(
 function templateOf(artifact: Json, phase: Place, defaults: ProjectDefaults): Json {
   const { template_id, template_version, template_hash } = artifact;
   const id = isFilled(template_id) ? template_id.trim() : null;
-  const version = isFilled(template_version) ? template_version : (idText(template_version) ?? null);
+  const version = isFilled(template_version)
+    ? template_version
+    : (idText(template_version) ?? null);
   const hash = isFilled(template_hash) ? template_hash.trim() : null;
   const legacy = legacyOf(artifact, phase, defaults);
   const same =
@@ -103,7 +105,15 @@ function commentOf(
   const resolved = comment.status === 'resolved';
   const type = comment.comment_type;
   return {
-    id: idText(comment.id) ?? derivedId(projectId, artifact.id, index, content),
+    id:
+      idText(comment.id) ??
+      uuidFrom(
+        'comment',
+        idText(projectId) ?? '',
+        idText(artifact.id) ?? '',
+        String(index),
+        content,
+      ),
     comment_type: COMMENT_TYPES.includes(type) ? (type as CommentType) : 'advisory',
     content,
     status: resolved ? 'resolved' : 'open',
@@ -112,18 +122,4 @@ function commentOf(
     resolved_at: resolved && isIsoTime(comment.resolved_at) ? comment.resolved_at : null,
     resolved_by: resolved && isFilled(comment.resolved_by) ? comment.resolved_by : null,
   };
-}
-
-/** A UUID (version 8) that follows from where the comment stands and what it says. */
-function derivedId(projectId: unknown, artifactId: unknown, index: number, text: string): string {
-  const place = [idText(projectId) ?? '', idText(artifactId) ?? '', String(index), text];
-  const hex = sha256Hex(JSON.stringify(place));
-  const variant = ((Number.parseInt(hex.slice(16, 17), 16) & 0x3) | 0x8).toString(16);
-  return [
-    hex.slice(0, 8),
-    hex.slice(8, 12),
-    `8${hex.slice(13, 16)}`,
-    `${variant}${hex.slice(17, 20)}`,
-    hex.slice(20, 32),
-  ].join('-');
 }

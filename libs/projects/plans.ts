@@ -102,7 +102,8 @@ function* checkNames({ id: plan, phases = [] }: PlanProfile, own: Json[]): Gener
   for (const [, name] of missing) {
     yield finding('PLAN_PROFILE_NAME_MISSING', '$.phases', { plan, name });
   }
-  for (const [, name] of extra) yield finding('PLAN_PROFILE_NAME_EXTRA', '$.phases', { plan, name });
+  for (const [, name] of extra)
+    yield finding('PLAN_PROFILE_NAME_EXTRA', '$.phases', { plan, name });
   if (missing.length + extra.length > 0) {
     yield finding('PLAN_PROFILE_PHASE_NAMES', '$.phases', { plan });
   }

@@ -25,7 +25,12 @@ export function isIsoTime(value: unknown): value is string {
 
 /** Length in Unicode code points, without the white space around. */
 export function trimmedLength(value: unknown): number {
-  return typeof value === 'string' ? countPoints(value.trim(), () => true) : 0;
+  return typeof value === 'string' ? pointLength(value.trim()) : 0;
+}
+
+/** Length in Unicode code points. */
+export function pointLength(text: string): number {
+  return countPoints(text, () => true);
 }
 
 /** Number of code points that are not white space. */

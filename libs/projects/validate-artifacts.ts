@@ -1,7 +1,13 @@
+import { LIMITS } from '#libs/contracts';
 import { type Finding, finding } from './findings.ts';
 import { idText, isFilled, isIsoTime, isObject, type Json, listOf } from './text.ts';
 
 const CATEGORIES: readonly unknown[] = ['core', 'conditional', 'supplemental'];
+
+/** True for one of the three categories. */
+export function isCategory(value: unknown): boolean {
+  return CATEGORIES.includes(value);
+}
 
 /** Where an artifact stands. */
 type Place = { path: string; phase: string };
@@ -15,6 +21,7 @@ export function* checkArtifacts(
   source: readonly unknown[],
 ): Generator<Finding> {
   const ids = new Set<string>();
+  let count = 0;
   for (const [index, phase] of phases.entries()) {
     if (!isObject(phase)) continue;
     const id = idText(phase.id) ?? '';
@@ -22,6 +29,12 @@ export function* checkArtifacts(
     if (!Array.isArray(phase.artifacts)) {
       yield finding('ARTIFACTS_INVALID', path, { id });
       continue;
+    }
+    count += phase.artifacts.length;
+    if (count > LIMITS.projectArtifacts) {
+      const limit = LIMITS.projectArtifacts;
+      yield finding('TOO_LARGE', path, { what: 'number of artifacts', limit });
+      return;
     }
     const before = listOf(memberOf(source[index], 'artifacts'));
     for (const [at, artifact] of phase.artifacts.entries()) {
@@ -70,7 +83,7 @@ function* checkFields(artifact: Json, path: string): Generator<Finding> {
   const tell = (field: string, wanted: string): Finding =>
     finding('FIELD_INVALID', `${path}.${field}`, { field, wanted });
   if (!isFilled(artifact.name)) yield tell('name', 'a non-empty string');
-  if (!CATEGORIES.includes(artifact.category)) {
+  if (!isCategory(artifact.category)) {
     yield tell('category', 'core, conditional or supplemental');
   }
   if (typeof artifact.isGateBlocking !== 'boolean') yield tell('isGateBlocking', 'true or false');
@@ -87,15 +100,23 @@ function* checkComments(comments: unknown, id: string, path: string): Generator<
     yield finding('COMMENTS_INVALID', path, { id });
     return;
   }
+  if (comments.length > LIMITS.artifactComments) {
+    const limit = LIMITS.artifactComments;
+    yield finding('TOO_LARGE', path, { what: 'number of comments', limit });
+    return;
+  }
   const ids = new Set<unknown>();
   for (const [index, comment] of comments.entries()) {
     const at = `${path}[${index}]`;
     if (!isObject(comment)) continue;
-    if (ids.has(comment.id)) yield finding('COMMENT_ID_DUP', `${at}.id`, { id: String(comment.id) });
+    if (ids.has(comment.id))
+      yield finding('COMMENT_ID_DUP', `${at}.id`, { id: String(comment.id) });
     ids.add(comment.id);
     if (comment.status !== 'resolved') continue;
-    if (comment.resolved_at === null) yield finding('COMMENT_RESOLVED_AT', `${at}.resolved_at`, { id });
-    if (comment.resolved_by === null) yield finding('COMMENT_RESOLVED_BY', `${at}.resolved_by`, { id });
+    if (comment.resolved_at === null)
+      yield finding('COMMENT_RESOLVED_AT', `${at}.resolved_at`, { id });
+    if (comment.resolved_by === null)
+      yield finding('COMMENT_RESOLVED_BY', `${at}.resolved_by`, { id });
   }
 }
 

@@ -1,4 +1,4 @@
-import { isId } from '#libs/contracts';
+import { isId, LIMITS } from '#libs/contracts';
 import { diffPaths } from './diff.ts';
 import { type Finding, finding, findingIn, hasErrors, type ReadMode } from './findings.ts';
 import { migrateProject, type Migration } from './migrate.ts';
@@ -66,6 +66,9 @@ function* findingsOf(
   const phases = document.phases;
   if (!Array.isArray(phases) || phases.length === 0) {
     yield finding('PHASES_EMPTY', '$.phases');
+  } else if (phases.length > LIMITS.projectPhases) {
+    const limit = LIMITS.projectPhases;
+    yield finding('TOO_LARGE', '$.phases', { what: 'number of phases', limit });
   } else {
     yield* checkPhases(phases);
     yield* checkArtifacts(phases, listOf(source.phases));
