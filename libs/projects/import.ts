@@ -1,4 +1,4 @@
-import { AppError, checkJson, isAppError, LIMITS } from '#libs/contracts';
+import { type AppError, checkJson, isAppError, LIMITS } from '#libs/contracts';
 import { isBundle, isForeignBundle, READER_VERSION } from './bundle.ts';
 import type { Engine } from './engine.ts';
 import { contextOf } from './engine.ts';

@@ -1,7 +1,7 @@
 import { type Finding, finding } from './findings.ts';
 import type { Category } from './document.ts';
 import type { Template } from './templates.ts';
-import { isFilled, isObject, isPhaseNumber, type Json, listOf } from './text.ts';
+import { isFilled, isObject, isPhaseNumber, labelOf, type Json, listOf } from './text.ts';
 
 /** An artifact that a new project of the plan starts with. */
 export type PlanArtifact = {
@@ -96,7 +96,7 @@ export function* checkPlan(project: Json, plans: PlanRegistry): Generator<Findin
 function* checkNames({ id: plan, phases = [] }: PlanProfile, own: Json[]): Generator<Finding> {
   if (phases.length === 0) return;
   const wanted = new Map(phases.map(({ name }) => [plainName(name), name]));
-  const present = new Map(own.map(({ name }) => [plainName(name), String(name ?? '')]));
+  const present = new Map(own.map(({ name }) => [plainName(name), labelOf(name)]));
   const missing = [...wanted].filter(([key]) => !present.has(key));
   const extra = [...present].filter(([key]) => !wanted.has(key));
   for (const [, name] of missing) {

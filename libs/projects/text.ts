@@ -50,6 +50,11 @@ export function idText(value: unknown): string | undefined {
   return isFilled(value) ? value.trim() : undefined;
 }
 
+/** A value as a message may repeat it: only text and numbers, never what `toString` would make. */
+export function labelOf(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : '(none)';
+}
+
 /** A phase number as the contract has it: an integer from 1. */
 export function isPhaseNumber(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;

@@ -1,6 +1,6 @@
 import { LIMITS } from '#libs/contracts';
 import { type Finding, finding } from './findings.ts';
-import { idText, isFilled, isIsoTime, isObject, type Json, listOf } from './text.ts';
+import { idText, isFilled, isIsoTime, isObject, type Json, labelOf, listOf } from './text.ts';
 
 const CATEGORIES: readonly unknown[] = ['core', 'conditional', 'supplemental'];
 
@@ -60,7 +60,7 @@ function* checkArtifact(
     yield finding('ARTIFACT_PHASE_ID_MISSING', `${path}.phase_id`, { id: label });
   }
   if (artifact.phase_id !== undefined && artifact.phase_id !== phase) {
-    const named = String(artifact.phase_id);
+    const named = labelOf(artifact.phase_id);
     yield finding('ARTIFACT_PHASE_MISMATCH', `${path}.phase_id`, { id: label, phase, named });
   }
   yield* checkBinding(artifact, label, path);
@@ -70,7 +70,7 @@ function* checkArtifact(
 
 /** Only an artifact that blocks a gate must have a template; of others it is worth a warning. */
 function* checkBinding(artifact: Json, id: string, path: string): Generator<Finding> {
-  const level = Boolean(artifact.isGateBlocking) ? 'error' : 'warning';
+  const level = artifact.isGateBlocking ? 'error' : 'warning';
   if (artifact.template_id === null) {
     yield { ...finding('TEMPLATE_ID_MISSING', `${path}.template_id`, { id }), level };
   }

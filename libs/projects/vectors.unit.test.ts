@@ -48,11 +48,6 @@ const casesOf = (name: string): Case[] => {
   const { cases } = JSON.parse(readFileSync(file, 'utf8')) as { cases: Json[] };
   return cases.map((one, index) => ({ id: String(index), note: '', ...one })) as Case[];
 };
-const each = (name: string, check: (one: Case) => void): void => {
-  describe(`vectors of ${name}`, () => {
-    test.each(casesOf(name))('$id: $note', check);
-  });
-};
 const isRecord = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -93,7 +88,8 @@ const kindsIn = (texts: unknown): FindingCode[] =>
   });
 const codesOf = (findings: readonly Finding[], level: Finding['level']): FindingCode[] =>
   findings.filter((one) => one.level === level).map(({ code }) => code);
-const sorted = <T>(values: Iterable<T>): T[] => [...new Set(values)].sort();
+const sorted = <T>(values: Iterable<T>): T[] =>
+  [...new Set(values)].toSorted((a, b) => (a < b ? -1 : 1));
 
 /** Defaults of the contract that the original forgets. */
 const DEFAULTS: Json = { schema_version: '1', description: '', rationale: '', notes: '' };
@@ -127,7 +123,7 @@ const agree = (expected: unknown, actual: unknown, path = '$'): string[] => {
   ];
 };
 
-each('normalize', ({ id, input, expected }) => {
+test.each(casesOf('normalize'))('normalize vector $id: $note', ({ id, input, expected }) => {
   const normalized = normalizeProject(input, context);
   if (isRecord(expected) && '__throws' in expected) {
     const { findings } = validateProject(input, { ...context, mode: 'lenient' });
@@ -153,7 +149,7 @@ describe('vectors of normalize-idempotent', () => {
   });
 });
 
-each('migrate', ({ input, expected }) => {
+test.each(casesOf('migrate'))('migrate vector $id: $note', ({ input, expected }) => {
   const before = JSON.stringify(input);
   const migration = migrateProject(input, context);
   expect(JSON.stringify(input)).toBe(before);
@@ -164,110 +160,131 @@ each('migrate', ({ input, expected }) => {
   } else expect(migration.ok && agree(expected, migration.document)).toEqual([]);
 });
 
-each('validate', ({ id, input, opts, expected, diffPaths: paths, seed }) => {
-  const { strict, failFast, strictImportDiff, enforcePlanValidation } = opts as Json;
-  const validation = validateProject(input, {
-    ...context,
-    mode: strict === true ? 'strict' : 'lenient',
-    canonical: strictImportDiff === true,
-    failFast: failFast === true,
-    plans: enforcePlanValidation === true ? engine.plans : undefined,
-  });
-  const { ok, findings } = validation;
-  if (seed !== undefined) {
-    expect([id, ok]).toEqual([id, id !== 'phases-object']);
-    if (id === 'schema-none') expect(validation.migration.from).toBe('0');
-    return;
-  }
-  const { errors, warnings } = expected as Json;
-  expect(ok).toBe((expected as Json).ok);
-  expect(sorted(codesOf(findings, 'error'))).toEqual(sorted(kindsIn(errors)));
-  expect(sorted(codesOf(findings, 'warning'))).toEqual(sorted(kindsIn(warnings)));
-  if (failFast === true) expect(codesOf(findings, 'error')).toEqual(kindsIn(errors));
-  if (paths === undefined) return;
-  const found = findings.find(({ code }) => code === 'NOT_CANONICAL')?.paths ?? [];
-  expect(found).toEqual(expect.arrayContaining(paths as string[]));
-  // What we list beyond the original are the defaults that it does not apply.
-  const further = found.filter((path) => !(paths as string[]).includes(path));
-  expect(further.filter((path) => !Object.hasOwn(DEFAULTS, path.split('.').at(-1) ?? ''))).toEqual(
-    [],
-  );
-});
+test.each(casesOf('validate'))(
+  'validate vector $id: $note',
+  ({ id, input, opts, expected, diffPaths: paths, seed }) => {
+    const { strict, failFast, strictImportDiff, enforcePlanValidation } = opts as Json;
+    const validation = validateProject(input, {
+      ...context,
+      mode: strict === true ? 'strict' : 'lenient',
+      canonical: strictImportDiff === true,
+      failFast: failFast === true,
+      plans: enforcePlanValidation === true ? engine.plans : undefined,
+    });
+    const { ok, findings } = validation;
+    if (seed !== undefined) {
+      expect([id, ok]).toEqual([id, id !== 'phases-object']);
+      if (id === 'schema-none') expect(validation.migration.from).toBe('0');
+      return;
+    }
+    const { errors, warnings } = expected as Json;
+    expect(ok).toBe((expected as Json).ok);
+    expect(sorted(codesOf(findings, 'error'))).toEqual(sorted(kindsIn(errors)));
+    expect(sorted(codesOf(findings, 'warning'))).toEqual(sorted(kindsIn(warnings)));
+    if (failFast === true) expect(codesOf(findings, 'error')).toEqual(kindsIn(errors));
+    if (paths === undefined) return;
+    const found = findings.find(({ code }) => code === 'NOT_CANONICAL')?.paths ?? [];
+    expect(found).toEqual(expect.arrayContaining(paths as string[]));
+    // What we list beyond the original are the defaults that it does not apply.
+    const further = found.filter((path) => !(paths as string[]).includes(path));
+    expect(
+      further.filter((path) => !Object.hasOwn(DEFAULTS, path.split('.').at(-1) ?? '')),
+    ).toEqual([]);
+  },
+);
 
-each('import', ({ id, text, expected, validateImport, seed }) => {
-  const { status, project } = expected as { status: string; project: Json | null };
-  const read = readProject(text as string, { engine, now: NOW, mode: 'lenient' });
-  if (seed !== undefined) {
-    expect(read.ok).toBe(false);
-    const code = id === 'bundle-bad-hash' ? 'INTEGRITY_MISMATCH' : 'SCHEMA_VERSION_UNSUPPORTED';
-    expect(codesOf(read.findings, 'error')).toEqual([code]);
-    return;
-  }
-  expect(read.ok).toBe(status === 'success');
-  const errors = kindsIn((validateImport as Json).errors);
-  expect(codesOf(read.findings, 'error')).toEqual(errors);
-  if (project === null) expect(read.project).toBeNull();
-  else {
-    const { phaseCount, ...summary } = project;
-    expect(read.project?.phases).toHaveLength(phaseCount as number);
-    const { id: own, name, schema_version, meta } = read.project ?? ({} as Json);
-    expect(agree(summary, { id: own, name, schema_version, meta })).toEqual([]);
-  }
-});
+test.each(casesOf('import'))(
+  'import vector $id: $note',
+  ({ id, text, expected, validateImport, seed }) => {
+    const { status, project } = expected as { status: string; project: Json | null };
+    const read = readProject(text as string, { engine, now: NOW, mode: 'lenient' });
+    if (seed !== undefined) {
+      expect(read.ok).toBe(false);
+      const code = id === 'bundle-bad-hash' ? 'INTEGRITY_MISMATCH' : 'SCHEMA_VERSION_UNSUPPORTED';
+      expect(codesOf(read.findings, 'error')).toEqual([code]);
+      return;
+    }
+    expect(read.ok).toBe(status === 'success');
+    const errors = kindsIn((validateImport as Json).errors);
+    expect(codesOf(read.findings, 'error')).toEqual(errors);
+    if (project === null) expect(read.project).toBeNull();
+    else {
+      const { phaseCount, ...summary } = project;
+      expect(read.project?.phases).toHaveLength(phaseCount as number);
+      const { id: own, name, schema_version, meta } = read.project ?? ({} as Json);
+      expect(agree(summary, { id: own, name, schema_version, meta })).toEqual([]);
+    }
+  },
+);
 
-each('artifact-status', ({ id, artifact, expected, seed }) => {
-  const state = artifactStateOf(artifact, bindingOf(artifact, 99, NO_TEMPLATES));
-  // Ambiguous by the contract: ours counts code points and fails closed.
-  const emoji = { waived: false, complete: false, status: 'not-started' };
-  const settled = id === 'waived-emoji-10' ? emoji : {};
-  const wanted = isRecord(seed?.expected) ? seed.expected : settled;
-  expect(state).toEqual({ ...(expected as Json), ...wanted });
-});
+test.each(casesOf('artifact-status'))(
+  'artifact-status vector $id: $note',
+  ({ id, artifact, expected, seed }) => {
+    const state = artifactStateOf(artifact, bindingOf(artifact, 99, NO_TEMPLATES));
+    // Ambiguous by the contract: ours counts code points and fails closed.
+    const emoji = { waived: false, complete: false, status: 'not-started' };
+    const settled = id === 'waived-emoji-10' ? emoji : {};
+    const wanted = isRecord(seed?.expected) ? seed.expected : settled;
+    expect(state).toEqual({ ...(expected as Json), ...wanted });
+  },
+);
 
-each('evaluate-with-template', ({ artifact, template, binding, expected }) => {
-  const state = binding as BindingState;
-  const { binding: _state, ...judged } = artifactStateOf(artifact, {
-    state,
-    template: template as Template | null,
-  });
-  expect(judged).toEqual(expected);
-});
+test.each(casesOf('evaluate-with-template'))(
+  'evaluate-with-template vector $id: $note',
+  ({ artifact, template, binding, expected }) => {
+    const state = binding as BindingState;
+    const { binding: _state, ...judged } = artifactStateOf(artifact, {
+      state,
+      template: template as Template | null,
+    });
+    expect(judged).toEqual(expected);
+  },
+);
 
-each('required-field', ({ field, value, expected }) => {
-  expect(isFieldSatisfied(field as TemplateField, value)).toBe(expected);
-});
+test.each(casesOf('required-field'))(
+  'required-field vector $id: $note',
+  ({ field, value, expected }) => {
+    expect(isFieldSatisfied(field as TemplateField, value)).toBe(expected);
+  },
+);
 
-each('gate', ({ phase, expected, seed }) => {
+test.each(casesOf('gate'))('gate vector $id: $note', ({ phase, expected, seed }) => {
   const { ready, phaseState } = expected as Json;
   const { ready: isReady, gate } = phaseStateOf(phase, NO_TEMPLATES);
   if (seed !== undefined) expect(isReady).toBe(seed.expected);
   else expect([isReady, gate]).toEqual([ready, phaseState]);
 });
 
-each('governance-depth', ({ phase, expected }) => {
-  expect(governanceDepth(phase)).toBe(expected);
-});
+test.each(casesOf('governance-depth'))(
+  'governance-depth vector $id: $note',
+  ({ phase, expected }) => {
+    expect(governanceDepth(phase)).toBe(expected);
+  },
+);
 
-each('canonical-json', ({ value, expected }) => {
+test.each(casesOf('canonical-json'))('canonical-json vector $id: $note', ({ value, expected }) => {
   const canonical = canonicalJson(value);
   expect({ canonical, sha256: sha256Hex(canonical) }).toEqual(expected);
 });
 
-each('project-hash', ({ project, expected }) => {
+test.each(casesOf('project-hash'))('project-hash vector $id: $note', ({ project, expected }) => {
   const { computed_at, ...block } = makeIntegrity(project as Json, { now: NOW });
   expect(computed_at).toBe(NOW);
   expect(block).toEqual(expected);
 });
 
-each('integrity-verify', ({ input, expected }) => {
-  const { ok, errors, warnings } = expected as Json;
-  const verification = verifyProject(input, { engine, now: NOW });
-  expect(verification.ok).toBe(ok);
-  expect(sorted(codesOf(verification.findings, 'error'))).toEqual(sorted(kindsIn(errors)));
-  expect(sorted(codesOf(verification.findings, 'warning'))).toEqual(sorted(kindsIn(warnings)));
-});
+test.each(casesOf('integrity-verify'))(
+  'integrity-verify vector $id: $note',
+  ({ input, expected }) => {
+    const { ok, errors, warnings } = expected as Json;
+    const verification = verifyProject(input, { engine, now: NOW });
+    expect(verification.ok).toBe(ok);
+    expect(sorted(codesOf(verification.findings, 'error'))).toEqual(sorted(kindsIn(errors)));
+    expect(sorted(codesOf(verification.findings, 'warning'))).toEqual(sorted(kindsIn(warnings)));
+  },
+);
 
-each('signature', ({ input, expected }) => {
+test.each(casesOf('signature'))('signature vector $id: $note', ({ input, expected }) => {
   const project = input as { integrity: { signature: { public_key_jwk: unknown } } } & Json;
   const jwk = publicJwk(project.integrity.signature.public_key_jwk);
   const known = jwk && keyIdOf(jwk);
@@ -277,43 +294,46 @@ each('signature', ({ input, expected }) => {
   expect(stranger).toBe(signature === 'valid' ? 'unknown-key' : 'invalid');
 });
 
-each('bundle-detect', ({ value, expected }) => {
+test.each(casesOf('bundle-detect'))('bundle-detect vector $id: $note', ({ value, expected }) => {
   const isExportBundle = isBundle(value);
   expect({ isExportBundle, kind: isExportBundle ? 'bundle' : 'project' }).toEqual(expected);
 });
 
-each('bundle-wrap', ({ project, opts, expected }) => {
-  const { createdAt = NOW, appVersion } = opts as { createdAt?: string; appVersion?: string };
-  const wrap = () => wrapProject(project, { now: createdAt, appVersion });
-  if (project === null) expect(wrap).toThrow(TypeError);
-  else expect(wrap()).toEqual(expected);
-});
+test.each(casesOf('bundle-wrap'))(
+  'bundle-wrap vector $id: $note',
+  ({ project, opts, expected }) => {
+    const { createdAt = NOW, appVersion } = opts as { createdAt?: string; appVersion?: string };
+    const wrap = () => wrapProject(project, { now: createdAt, appVersion });
+    if (project === null) expect(wrap).toThrow(TypeError);
+    else expect(wrap()).toEqual(expected);
+  },
+);
 
-each('filename', ({ name, createdAt, expected }) => {
+test.each(casesOf('filename'))('filename vector $id: $note', ({ name, createdAt, expected }) => {
   const project = { name, id: 'proj-id-1' };
   const wanted = String(expected).replace('<TODAY>', NOW.slice(0, 10));
   expect(bundleFilename({ createdAt, project }, { now: NOW })).toBe(wanted);
 });
 
-each('iso8601', ({ value, expected }) => {
+test.each(casesOf('iso8601'))('iso8601 vector $id: $note', ({ value, expected }) => {
   expect(isIsoTime(value)).toBe(expected);
 });
 
-each('diff', ({ a, b, expected }) => {
+test.each(casesOf('diff'))('diff vector $id: $note', ({ a, b, expected }) => {
   expect(diffPaths(a, b)).toEqual(expected);
 });
 
-each('conflict', ({ existing, incoming, expected }) => {
+test.each(casesOf('conflict'))('conflict vector $id: $note', ({ existing, incoming, expected }) => {
   expect(acceptsByTime(existing, incoming)).toBe(expected);
 });
 
-each('extra-ledger', ({ input, output }) => {
+test.each(casesOf('extra-ledger'))('extra-ledger vector $id: $note', ({ input, output }) => {
   const { valid, entries, brokenAt } = output as Json;
   const report = verifyChain(input as unknown[]);
   expect([report.valid, report.entries, report.broken_at]).toEqual([valid, entries, brokenAt]);
 });
 
-each('extra-policy', ({ input, output }) => {
+test.each(casesOf('extra-policy'))('extra-policy vector $id: $note', ({ input, output }) => {
   const { action, policyOverrides } = input as { action: unknown; policyOverrides: Json | null };
   const { max_per_phase } = (policyOverrides?.waiver ?? {}) as { max_per_phase?: number };
   const policy = max_per_phase === undefined ? {} : { waiversPerPhaseMax: max_per_phase };

@@ -3,7 +3,7 @@ import { contextOf, type Engine } from './engine.ts';
 import { type Finding, finding, hasErrors } from './findings.ts';
 import { trustFindings, withoutIntegrity } from './import.ts';
 import { type IntegrityReport, verifyIntegrity } from './integrity.ts';
-import { isObject, listOf } from './text.ts';
+import { isObject, labelOf, listOf } from './text.ts';
 import { validateProject } from './validate.ts';
 
 export type Verification = {
@@ -48,7 +48,7 @@ function* shortWaivers(phases: unknown): Generator<Finding> {
       if (!isObject(artifact) || !isObject(artifact.waiver)) continue;
       if (artifact.waiver.waived !== true || isWaiverValid(artifact.waiver)) continue;
       const path = `$.phases[${index}].artifacts[${at}].waiver.rationale`;
-      yield finding('WAIVER_SHORT', path, { id: String(artifact.name ?? '') });
+      yield finding('WAIVER_SHORT', path, { id: labelOf(artifact.name) });
     }
   }
 }
