@@ -1,4 +1,4 @@
-import { brokerAuthFromEnv, checkStreams, connectBroker } from '#libs/broker';
+import { brokerAuthFromEnv, callPatiently, checkStreams, connectBroker } from '#libs/broker';
 import type { Role } from '#libs/contracts';
 import { openEventLog } from '#libs/eventlog';
 import {
@@ -50,7 +50,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     const auth = brokerAuthFromEnv(env);
     const broker = await connectBroker({ url: options.natsUrl, name, logger, auth });
     undo.push(() => broker.close());
-    await checkStreams(broker.jsm, STREAMS);
+    await callPatiently(broker, () => checkStreams(broker.jsm, STREAMS));
     const log = openEventLog({ broker, garrisonId: config.garrisonId });
     undo.push(() => log.close());
 

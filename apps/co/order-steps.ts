@@ -37,7 +37,7 @@ export async function enqueue(
   );
 }
 
-/** What an earlier attempt left is archived first. */
+/** Of a fresh attempt; who asks for the same one gets the same. */
 async function makeWorktree(
   { context, playbooks }: Tools,
   { theater_id, run_id }: RunPlace,
@@ -45,13 +45,12 @@ async function makeWorktree(
   order: OrderState,
 ): Promise<string> {
   const { client } = context;
-  const { order_id } = order;
+  const { order_id, attempt } = order;
   if ((await context.theaters.find(theater_id)) === undefined) {
     await client.call(API.vault.openTheater, { theater_id });
   }
-  // One in quarantine has made room already, and stays where it is.
-  if (order.attempt > 1 && presentWorktree(order) !== null) await clearWorktree(context, order);
-  const made = await client.call(API.vault.createWorktree, { theater_id, order_id, run_id });
+  const wanted = { theater_id, order_id, run_id, attempt };
+  const made = await client.call(API.vault.createWorktree, wanted);
   await client.call(API.vault.prepareWorktree, {
     order_id,
     ...(await orderFiles(context.broker, agg, order, playbooks)),
@@ -59,12 +58,14 @@ async function makeWorktree(
   return made.worktree_path;
 }
 
+/** Packs a worktree and removes it; where there is nothing to pack, what is left of it is removed. */
 async function clearWorktree({ client }: RoleContext, { order_id }: OrderState): Promise<void> {
-  try {
-    await client.call(API.vault.archiveWorktree, { order_id });
-    await client.call(API.vault.removeWorktree, { order_id });
-  } catch (error) {
-    if (!isAppError(error, 'WORKTREE_NOT_FOUND')) throw error;
+  for (const step of [API.vault.archiveWorktree, API.vault.removeWorktree]) {
+    try {
+      await client.call(step, { order_id });
+    } catch (error) {
+      if (!isAppError(error, 'WORKTREE_NOT_FOUND')) throw error;
+    }
   }
 }
 

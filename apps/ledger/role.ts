@@ -1,14 +1,19 @@
 import { API, AppError } from '#libs/contracts';
 import { liveEvents, openEventLog } from '#libs/eventlog';
 import type { Projection, Reader } from '#libs/projections';
-import { healthHandler, type RoleContext, type RunningRole, stateLayout } from '#libs/runtime';
+import {
+  followLedger,
+  healthHandler,
+  type RoleContext,
+  type RunningRole,
+  stateLayout,
+} from '#libs/runtime';
 import { defineService, reply } from '#libs/service';
 import type { Logger } from 'pino';
 import { createDeadLetters } from './dead.ts';
 import { startExhausted } from './exhausted.ts';
 import { startIntake } from './intake.ts';
 import { recordMany, recordOne } from './record.ts';
-import { followLedger } from './views/follow.ts';
 import { listEscalations } from './views/escalations.ts';
 import {
   countAll,

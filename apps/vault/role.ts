@@ -1,15 +1,7 @@
 import { join, resolve, sep } from 'node:path';
-import { API, AppError, invalid, isAppError } from '#libs/contracts';
+import { API, AppError, invalid } from '#libs/contracts';
 import { createAggregateStore, ledgerSubject } from '#libs/eventlog';
-import {
-  evolveTheater,
-  openTheater as decideOpen,
-  type TheaterState,
-  worktreeArchived,
-  worktreeCreated,
-  worktreeReady,
-  worktreeRemoved,
-} from '#libs/orders';
+import { evolveTheater, openTheater as decideOpen, type TheaterState } from '#libs/orders';
 import {
   command,
   createOrderCommands,
@@ -20,14 +12,11 @@ import {
 } from '#libs/runtime';
 import { defineService } from '#libs/service';
 import {
-  archiveWorktree,
   assertWorktree,
-  createWorktree,
   openTheater,
   prepareWorktree,
   readBlob,
   readCommit,
-  removeWorktree,
   statusOf,
   type Theater,
   worktreePathOf,
@@ -35,7 +24,8 @@ import {
 import { existsSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { NOT_IN_GIT, preparedFiles } from './prepare.ts';
-import { constraintsIn, preparedBefore, setAside } from './quarantine.ts';
+import { constraintsIn, setAside } from './quarantine.ts';
+import { createWorktrees } from './worktrees.ts';
 
 const AUTHOR = { name: 'IronClaw', email: 'ironclaw@localhost' };
 const FILE_BYTES_MAX = 768 * 1024;
@@ -44,6 +34,7 @@ const FILE_BYTES_MAX = 768 * 1024;
 export async function start(context: RoleContext): Promise<RunningRole> {
   const { log, config, theaters } = context;
   const orders = createOrderCommands(log);
+  const worktrees = createWorktrees(context, orders);
   const theaterStore = createAggregateStore<TheaterState | undefined>(
     log.broker,
     undefined,
@@ -102,38 +93,8 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       };
     },
 
-    createWorktree: async ({ theater_id, order_id, run_id, branch, as_before }) => {
-      const theater = await theaters.get(theater_id);
-      const made = await createWorktree({
-        theater,
-        orderId: order_id,
-        ...(branch !== undefined && { branch }),
-      });
-      const { worktreePath, baseSha } = made;
-      if (as_before) {
-        const files = preparedBefore(theater, order_id);
-        await prepareWorktree({ worktreePath, files, exclude: NOT_IN_GIT });
-      }
-      const place = { theater_id, order_id, run_id };
-      try {
-        await orders.decide(place, (order) =>
-          worktreeCreated(order, { path: worktreePath, branch: made.branch, baseSha }),
-        );
-      } catch (error) {
-        // Cancelled while it was made: what no event tells of, nobody would remove.
-        if (isAppError(error, 'ILLEGAL_TRANSITION')) {
-          await removeWorktree({ theater, orderId: order_id, force: true });
-        }
-        throw error;
-      }
-      await orders.decide(place, worktreeReady);
-      return {
-        worktree_path: worktreePath,
-        branch: made.branch,
-        base_sha: baseSha,
-        created: made.created,
-      };
-    },
+    createWorktree: async ({ theater_id, ...input }) =>
+      worktrees.create(await theaters.get(theater_id), input),
 
     prepareWorktree: async (raw) => {
       const { input, files } = await preparedFiles(context, raw);
@@ -157,33 +118,8 @@ export async function start(context: RoleContext): Promise<RunningRole> {
 
     quarantineWorktree: async (input) => setAside(orders, await theaterOf(input.order_id), input),
 
-    archiveWorktree: async ({ order_id }) => {
-      const theater = await theaterOf(order_id);
-      const { worktree } = await orders.load({ theater_id: theater.theaterId, order_id });
-      // What was archived before is not what is kept in quarantine.
-      if (worktree?.state === 'QUARANTINED') {
-        throw new AppError('WORKTREE_NOT_FOUND', { id: order_id }, { field: 'order_id' });
-      }
-      const { archivePath, commitSha, bytes } = await archiveWorktree({
-        theater,
-        orderId: order_id,
-      });
-      await orders.decide({ theater_id: theater.theaterId, order_id }, (order) =>
-        worktreeArchived(order, { archivePath, commitSha, bytes }),
-      );
-      return { archive_path: archivePath, bytes, commit_sha: commitSha };
-    },
-
-    removeWorktree: async ({ order_id }) => {
-      const theater = await theaterOf(order_id);
-      const { removed } = await removeWorktree({ theater, orderId: order_id });
-      const place = { theater_id: theater.theaterId, order_id };
-      const order = await orders.load(place);
-      if (order.worktree !== null && order.worktree.state !== 'QUARANTINED') {
-        await orders.decide(place, (now) => worktreeRemoved(now, { reason: 'removed on request' }));
-      }
-      return { removed };
-    },
+    archiveWorktree: async ({ order_id }) => worktrees.archive(await theaterOf(order_id), order_id),
+    removeWorktree: async ({ order_id }) => worktrees.remove(await theaterOf(order_id), order_id),
 
     readFile: async ({ theater_id, path, commit_sha }) => {
       const { repoPath, mainline } = await theaters.get(theater_id);

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, isAppError } from '#libs/contracts';
 import { JetStreamApiError } from '@nats-io/jetstream';
 import { errors } from 'nats';
@@ -49,5 +50,27 @@ export async function callBroker<T>(
   } catch (error) {
     if (isAppError(error) || !isBrokerUnavailable(error)) throw error;
     throw brokerUnavailable((error as Error).message, error);
+  }
+}
+
+const PATIENCE_MS = 60_000;
+const RETRY_MS = 250;
+
+/**
+ * As `callBroker`, asking again for up to a minute: a role that starts while the broker stalls waits
+ * for it, and does not give up at once. `call` must be harmless to repeat.
+ */
+export async function callPatiently<T>(
+  broker: Pick<Broker, 'isConnected'>,
+  call: () => Promise<T>,
+): Promise<T> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await callBroker(broker, call);
+    } catch (error) {
+      if (!isAppError(error, 'DEPENDENCY_UNAVAILABLE') || performance.now() > deadline) throw error;
+      await sleep(RETRY_MS);
+    }
   }
 }

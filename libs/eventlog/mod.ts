@@ -8,7 +8,7 @@ export type { EventBatch, PoisonMessage } from './cursor.ts';
 export { followBatches, type FollowOptions } from './follow.ts';
 export { createTurns, Later, type ReactorOptions, startReactor } from './react.ts';
 export { type LiveFilter, liveEvents } from './live.ts';
-export { ledgerTail, readBySeq, readFirst, readFrom, readSince } from './read.ts';
+export { ledgerTail, readBySeq, readFirst, readFrom, readSince, subjectVersion } from './read.ts';
 export {
   deadSubject,
   jobSubject,

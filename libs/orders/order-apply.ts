@@ -85,8 +85,10 @@ const modelCall = (next: OrderDraft, event: { payload: Spent }): void => {
   spend(next, costOf(event.payload));
 };
 
+const NO_WORKTREE = { path: null, branch: null, base_sha: null, archive_path: null };
+
 function worktree(next: OrderDraft, change: Partial<Worktree> & Pick<Worktree, 'state'>): void {
-  const known = next.worktree ?? { path: null, branch: null, base_sha: null, archive_path: null };
+  const known = next.worktree ?? { ...NO_WORKTREE, attempt: next.attempt };
   next.worktree = { ...known, ...change };
 }
 
@@ -191,6 +193,7 @@ const APPLY: { readonly [T in EventType]?: Apply<T> } = {
       state: 'CREATED',
       base_sha: payload.base_sha ?? null,
       archive_path: null,
+      attempt: next.attempt,
     };
   },
   WORKTREE_READY: (next, { payload }) => {

@@ -47,6 +47,8 @@ export type Worktree = {
   state: WorktreeStatus;
   base_sha: string | null;
   archive_path: string | null;
+  /** The attempt that it was made in. */
+  attempt: number;
 };
 
 export type Artifact = { path: string; type: string; sha256?: string; bytes?: number };

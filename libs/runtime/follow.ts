@@ -1,6 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type Broker, callBroker } from '#libs/broker';
-import { isAppError, type StoredEvent } from '#libs/contracts';
+import { type Broker, callBroker, callPatiently } from '#libs/broker';
+import type { StoredEvent } from '#libs/contracts';
 import { followBatches, LEDGER_STREAM, ledgerTail } from '#libs/eventlog';
 import type { Followed } from '#libs/projections';
 
@@ -12,32 +11,10 @@ export function followLedger(broker: Broker): Followed<StoredEvent> {
     tail: () => ledgerTail(broker),
     async streamId() {
       // Only the start waits: later the projector has its own retries, and must end when told.
-      const id = await (started ? createdAt(broker) : patiently(() => createdAt(broker)));
+      const ask = started ? callBroker : callPatiently;
+      const info = await ask(broker, () => broker.jsm.streams.info(LEDGER_STREAM));
       started = true;
-      return id;
+      return `${LEDGER_STREAM} ${info.created}`;
     },
   };
-}
-
-/** A role that starts while the broker stalls waits for it, and does not give up at once. */
-const PATIENCE_MS = 60_000;
-const RETRY_MS = 250;
-
-async function patiently<T>(ask: () => Promise<T>): Promise<T> {
-  const deadline = performance.now() + PATIENCE_MS;
-  for (;;) {
-    try {
-      return await ask();
-    } catch (error) {
-      if (!isAppError(error, 'DEPENDENCY_UNAVAILABLE') || performance.now() > deadline) throw error;
-      await sleep(RETRY_MS);
-    }
-  }
-}
-
-function createdAt(broker: Broker): Promise<string> {
-  return callBroker(broker, async () => {
-    const info = await broker.jsm.streams.info(LEDGER_STREAM);
-    return `${LEDGER_STREAM} ${info.created}`;
-  });
 }

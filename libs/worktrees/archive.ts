@@ -22,12 +22,12 @@ import { childPath, childStat, type OpenFolder, openBelow, readChild } from './i
 import { WORKTREE_LIMITS } from './limits.ts';
 import { orderLock, withLock } from './lock.ts';
 import { refused, requireId, worktreeName } from './names.ts';
-import { readRecord, type Worktree, writeRecord } from './records.ts';
+import { adminPathOf, readRecord, type Worktree, writeRecord } from './records.ts';
 import { tooMany } from './scan.ts';
 import { type TarEntry, tarEnd, tarHeader, tarPadding } from './tar.ts';
 import type { Theater } from './theater.ts';
 import { turns } from './turns.ts';
-import { keepReachable, requireWorktree, worktreePathOf } from './worktree.ts';
+import { keepReachable, removalMark, requireWorktree, worktreePathOf } from './worktree.ts';
 
 export type Archive = {
   archivePath: string;
@@ -52,7 +52,11 @@ export async function archiveWorktree(input: {
   const orderId = requireId('order_id', input.orderId);
   return withLock(theater.gitDir, orderLock(orderId), async (hold) => {
     const record = readRecord(theater.gitDir, orderId);
-    if (record?.archive && !existsSync(worktreePathOf(theater, orderId))) {
+    // What lies there after a removal has begun is rest, not work.
+    const isRest =
+      existsSync(removalMark(adminPathOf(theater.gitDir, orderId))) ||
+      !existsSync(worktreePathOf(theater, orderId));
+    if (record?.archive && isRest) {
       const { archivePath, commitSha, bytes } = record.archive;
       return { archivePath, commitSha, bytes };
     }

@@ -45,6 +45,19 @@ export function orderLock(orderId: string): string {
   return `order-${hash % ORDER_LOCKS}`;
 }
 
+/**
+ * Runs `work` while nobody else, here or in another process, does so for the same order. For work of
+ * several steps on its worktree, each of which takes the order's own lock.
+ * @throws {TIMEOUT} if another takes longer than 30 s.
+ */
+export function inOrderTurn<T>(
+  { gitDir }: { gitDir: string },
+  orderId: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  return withLock(gitDir, `turn-${orderLock(orderId)}`, work);
+}
+
 /** Folder of our own files inside a git dir. */
 export function stateDir(gitDir: string): string {
   return join(gitDir, 'ironclaw');

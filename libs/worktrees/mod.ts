@@ -12,6 +12,7 @@ export {
 } from './files.ts';
 export { integrate, type IntegrateInput, type Integration } from './integrate.ts';
 export { WORKTREE_LIMITS } from './limits.ts';
+export { inOrderTurn } from './lock.ts';
 export { isBranchName } from './names.ts';
 export { type CommitInfo, isAncestor, listTree, logOf, readBlob, readCommit } from './read.ts';
 export { listWorktrees, type WorktreeInfo } from './listing.ts';

@@ -9,6 +9,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { archiveWorktree } from './archive.ts';
 import { commitAll, statusOf } from './commit.ts';
 import { removeWorktree } from './remove.ts';
 import { author, at, fsck, git, gitAs, scratch } from './test_kit.ts';
@@ -240,6 +241,18 @@ describe('removeWorktree', () => {
     await createWorktree({ theater, orderId: 'a' });
     writeFileSync(join(theater.gitDir, 'worktrees/order_a/ironclaw-removing'), '');
     expect(await createWorktree({ theater, orderId: 'a' })).toMatchObject({ created: true });
+  });
+
+  test('what a dead removal left is rest: archiving answers what was packed before it', async () => {
+    using s = scratch();
+    const theater = await s.theater();
+    const { worktreePath } = await createWorktree({ theater, orderId: 'a' });
+    writeFileSync(join(worktreePath, 'x'), 'work');
+    const archived = await archiveWorktree({ theater, orderId: 'a' });
+    writeFileSync(join(theater.gitDir, 'worktrees/order_a/ironclaw-removing'), '');
+    rmSync(join(worktreePath, '.git'));
+    expect(await archiveWorktree({ theater, orderId: 'a' })).toEqual(archived);
+    expect(await removeWorktree({ theater, orderId: 'a' })).toEqual({ removed: true });
   });
 });
 

@@ -5,9 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Broker, getObject } from '#libs/broker';
 import type { StoredEvent } from '#libs/contracts';
 import type { Digest } from '#libs/projections';
+import { followLedger } from '#libs/runtime';
 import { createHash } from 'node:crypto';
 import { pino } from 'pino';
-import { followLedger } from '../../apps/ledger/views/follow.ts';
 import { openLedgerViews } from '../../apps/ledger/views/views.ts';
 import {
   artifactNames,
@@ -212,6 +212,31 @@ async function deadLetters(broker: Broker): Promise<Dead[]> {
     const { channel, code, reason, payload } = JSON.parse(text) as Omit<Dead, 'seq'>;
     return { seq, channel, code, reason, payload };
   });
+}
+
+const CONSUMED = ['LEDGER', 'JOBS', 'INTAKE', 'TIMERS'] as const;
+const LAST_LINES = 3;
+
+/**
+ * How far each consumer is and what each process said last: for work that does not end, this tells
+ * who it waits for.
+ */
+export async function standstill({ broker, stateDir }: System): Promise<string[]> {
+  const lines: string[] = [];
+  for (const stream of CONSUMED) {
+    for await (const { name, ...info } of broker.jsm.consumers.list(stream)) {
+      const { delivered, ack_floor, num_ack_pending, num_pending, num_redelivered } = info;
+      const at = `delivered ${delivered.stream_seq}, acked up to ${ack_floor.stream_seq}`;
+      const open = `${num_ack_pending} unacked, ${num_redelivered} redelivered, ${num_pending} to come`;
+      lines.push(`${stream}/${name}: ${at}, ${open}, ${info.num_waiting} pulls waiting`);
+    }
+  }
+  const logDir = join(stateDir, 'log');
+  for (const name of readdirSync(logDir)) {
+    const said = readFileSync(join(logDir, name), 'utf8').trimEnd().split('\n');
+    for (const line of said.slice(-LAST_LINES)) lines.push(`${name}: ${line.slice(0, 600)}`);
+  }
+  return lines;
 }
 
 /** The last errors in the logs of all processes. */

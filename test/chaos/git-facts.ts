@@ -108,10 +108,12 @@ function worktreesOf(porcelain: string): WorktreeFact[] {
 }
 
 const LEFTOVER = /\.lock$|^tmp_|\.tmp$|^MERGE_/;
+/** What any git leaves of an object that it was killed at; `git gc` removes them. */
+const UNFINISHED_OBJECT = /^objects\/[0-9a-f]{2}\/tmp_obj_/;
 
 function leftoversIn(gitDir: string): string[] {
-  return readdirSync(gitDir, { recursive: true, encoding: 'utf8' }).filter((name) =>
-    LEFTOVER.test(basename(name)),
+  return readdirSync(gitDir, { recursive: true, encoding: 'utf8' }).filter(
+    (name) => LEFTOVER.test(basename(name)) && !UNFINISHED_OBJECT.test(name),
   );
 }
 

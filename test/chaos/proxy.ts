@@ -46,6 +46,8 @@ export async function openLine(target: { port: number }): Promise<Line> {
   if (address === null || typeof address === 'string') throw new Error('no port');
 
   const letGo = (): void => {
+    // A timer may be a moment early: what comes now must not be held back with nobody to let it go.
+    heldUntil = 0;
     for (const socket of sockets) socket.resume();
   };
   return {

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { check, type Evidence, foldHistory } from './check/mod.ts';
 import { createClient } from './client.ts';
-import { collect, problemsIn } from './collect.ts';
+import { collect, problemsIn, standstill } from './collect.ts';
 import { newOracle } from './oracle.ts';
 import { perform } from './perform.ts';
 import { untilQuiet } from './quiet.ts';
@@ -45,6 +45,7 @@ export async function soak({ plan, sync, settleMs, keep, say }: SoakOptions): Pr
     const unsettled = await untilQuiet(system, settleMs);
     const settledMs = Math.round(performance.now() - quietAt);
     if (unsettled.length > 0) say(`not settled: ${unsettled.slice(0, 20).join('; ')}`);
+    const stands = unsettled.length > 0 ? await standstill(system) : [];
     say('collecting the evidence');
     const evidence = await collect(system, createClient({ ...base, signal }), oracle);
     const history = foldHistory(evidence.events);
@@ -61,7 +62,7 @@ export async function soak({ plan, sync, settleMs, keep, say }: SoakOptions): Pr
       stateDir: failed || keep ? system.stateDir : null,
     });
     if (failed || keep) writeFileSync(join(system.stateDir, 'events.ndjson'), linesOf(evidence));
-    const problems = problemsIn(join(system.stateDir, 'log'), PROBLEMS);
+    const problems = [...stands, ...problemsIn(join(system.stateDir, 'log'), PROBLEMS)];
     return { summary, violations, evidence, problems };
   } finally {
     await system.close(failed || keep);

@@ -200,8 +200,11 @@ async function checkStored(
 ): Promise<StoredEvent[]> {
   expect(wrong).toEqual([]);
   expect(acked.size).toBeGreaterThan(100);
-  await settled(await target.cluster.connect());
-  const replicas = await readReplicas(target, 'led.v1.>');
+  const broker = await target.cluster.connect();
+  await settled(broker);
+  // Reactors may still be writing: what comes later is on one replica before it is on another.
+  const tail = await ledgerTail(broker);
+  const replicas = await readLevel(target, tail);
   expect(new Set(replicas.map(digestOf)).size).toBe(1);
   const facts = replicas[0]!.filter(({ order_id }) => order_id?.startsWith(`${prefix}-`));
   const stored = new Map(facts.map(({ event_id, seq }) => [event_id, seq]));
@@ -210,6 +213,18 @@ async function checkStored(
   // A writer goes on with its next event only after an ack: so nothing but what was acked is there.
   expect(stored.size).toBe(acked.size);
   return facts;
+}
+
+/** What each replica has up to `tail`, once none of them is still behind it. */
+async function readLevel(target: Target, tail: number): Promise<StoredEvent[][]> {
+  return waitFor(
+    async () => {
+      const replicas = await readReplicas(target, 'led.v1.>');
+      if (replicas.some((events) => (events.at(-1)?.seq ?? 0) < tail)) return undefined;
+      return replicas.map((events) => events.filter(({ seq }) => seq <= tail));
+    },
+    { timeoutMs: 30_000, intervalMs: 500 },
+  );
 }
 
 async function ofOrders(target: Target, prefix: string): Promise<StoredEvent[]> {

@@ -96,6 +96,45 @@ describe.each(WAYS)('vault over %s', (way) => {
     expect((await git(repo, 'worktree', 'list')).split('\n')).toHaveLength(2);
   });
 
+  test('8.19 an attempt gets one fresh worktree, whoever asks, and none once it is queued', async () => {
+    const { theater_id } = await openTheater();
+    const { order: order_id } = freshIds();
+    const tell = async (type: string, payload: Data = {}) =>
+      ok(await system.call('http', 'ledger.append', { theater_id, order_id, type, payload }));
+    const ask = (attempt: number) =>
+      Promise.all(
+        Array.from({ length: 10 }, () =>
+          call('create-worktree', { theater_id, order_id, attempt }),
+        ),
+      );
+    const oneMade = async (attempt: number): Promise<string> => {
+      const made = (await ask(attempt)).map((answer) => ok(answer));
+      expect(made.filter(({ created }) => created)).toHaveLength(1);
+      return made[0]?.worktree_path;
+    };
+    const firstMade = await oneMade(1);
+    await tell('ORDER_ENQUEUED', { attempt: 1 });
+    await tell('ORDER_STARTED', { attempt: 1 });
+    await theaters.write(firstMade, { 'half-done.txt': 'of the first attempt\n' });
+    for (const answer of await ask(1)) err(answer, 'ILLEGAL_TRANSITION', 409);
+    await tell('ORDER_REISSUED', { attempt: 2, reason: 'lease_expired' });
+    expect(await oneMade(2)).toBe(firstMade);
+    expect(existsSync(path.join(firstMade, 'half-done.txt'))).toBe(false);
+    await tell('ORDER_ENQUEUED', { attempt: 2 });
+    await theaters.write(firstMade, { 'at-work.txt': 'of the second attempt\n' });
+    // Those who are late, with the attempt or with an old one, take nothing from the unit.
+    for (const attempt of [1, 2]) {
+      for (const answer of await ask(attempt)) err(answer, 'ILLEGAL_TRANSITION', 409);
+    }
+    expect(existsSync(path.join(firstMade, 'at-work.txt'))).toBe(true);
+    const told = (await types(order_id)).filter((type) => type.startsWith('WORKTREE'));
+    const [made, packed] = [
+      ['WORKTREE_CREATED', 'WORKTREE_READY'],
+      ['WORKTREE_ARCHIVED', 'WORKTREE_REMOVED'],
+    ] as const;
+    expect(told).toEqual([...made, ...packed, ...made]);
+  });
+
   test('8.21 prepare writes the order to the letter and a task that states the objective', async () => {
     const worktree = await openWorktree();
     const { order_id, tree } = worktree;

@@ -20,7 +20,7 @@ function listAnomalies(finder: 'orders' | 'runs') {
 
 export const ordersView: View<StoredEvent> = aggregateView<StoredEvent, OrderState>({
   name: 'orders',
-  version: 2,
+  version: 3,
   idOf: (event) => event.order_id,
   evolve: evolveOrder,
   columns: {

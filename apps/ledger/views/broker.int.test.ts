@@ -4,7 +4,7 @@ import { openEventLog } from '#libs/eventlog';
 import { startTestBroker, testLogger, waitFor } from '#libs/testing';
 import { LEDGER } from '#streams';
 import { describe, expect, test } from 'vitest';
-import { followLedger } from './follow.ts';
+import { followLedger } from '#libs/runtime';
 import { findOrder } from './lists.ts';
 import { history } from './testdata/history.ts';
 import { testFolder } from './testdata/open.ts';

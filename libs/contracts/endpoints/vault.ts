@@ -39,6 +39,11 @@ export const VAULT = {
       branch: z.string().min(1).max(200).optional(),
       /** True: prepare it with the files that the quarantined worktree of the order was given. */
       as_before: z.boolean().optional(),
+      /**
+       * The attempt that waits for it: what an earlier one left is packed and removed first. Refused
+       * where the order waits for none.
+       */
+      attempt: z.int().min(1).optional(),
     }),
     data: z.looseObject({ worktree_path: path, branch: z.string(), created: z.boolean() }),
     errors: ['THEATER_NOT_FOUND', 'WORKTREE_CONFLICT', 'ILLEGAL_TRANSITION'],

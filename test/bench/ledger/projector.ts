@@ -2,7 +2,7 @@ import { AckPolicy, DeliverPolicy } from '@nats-io/jetstream';
 import { pino } from 'pino';
 import { type Broker, toNanos } from '#libs/broker';
 import { LEDGER_STREAM } from '#libs/eventlog';
-import { followLedger } from '../../../apps/ledger/views/follow.ts';
+import { followLedger } from '#libs/runtime';
 import { openLedgerViews } from '../../../apps/ledger/views/views.ts';
 import { openLab } from '../lab.ts';
 import { pairRow, type Row, type RowText } from '../report.ts';
