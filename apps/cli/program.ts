@@ -4,6 +4,7 @@ import { configCommand } from './commands/config.ts';
 import { deadLettersCommand } from './commands/dead-letters.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { dossierCommand } from './commands/dossier.ts';
 import { escalationsCommand } from './commands/escalations.ts';
 import { eventsCommand } from './commands/events.ts';
 import { ordersCommand } from './commands/orders.ts';
@@ -11,6 +12,7 @@ import { policyCommand } from './commands/policy.ts';
 import { runsCommand } from './commands/runs.ts';
 import { serveCommand } from './commands/serve.ts';
 import { streamsCommand } from './commands/streams.ts';
+import { trackerCommand } from './commands/tracker.ts';
 import { upCommand } from './commands/up.ts';
 import { viewsCommand } from './commands/views.ts';
 import { VERSION } from './env.ts';
@@ -30,6 +32,8 @@ const COMMANDS = [
   viewsCommand,
   policyCommand,
   deadLettersCommand,
+  dossierCommand,
+  trackerCommand,
   configCommand,
   streamsCommand,
   serveCommand,

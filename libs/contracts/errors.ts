@@ -56,6 +56,12 @@ export const ERRORS = {
     message: 'A valid token is needed',
     fix: 'Send Authorization: Bearer <token>.',
   },
+  TRACKER_LOGIN: {
+    status: 401,
+    retry: 'never',
+    message: 'The tracker does not know who asks: {reason}',
+    fix: 'Set IRONCLAW_TRACKER_TOKEN to a valid token and IRONCLAW_TRACKER_TEAM to your team.',
+  },
   FORBIDDEN: {
     status: 403,
     retry: 'never',
@@ -145,6 +151,18 @@ export const ERRORS = {
     retry: 'never',
     message: 'There is no signing key {id}',
     fix: 'List the keys, or create one.',
+  },
+  NAMESPACE_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no mission {mission} in project {project}',
+    fix: 'Send the events of the mission first: POST /api/v1/events/batch/.',
+  },
+  INDEX_ENTRY_NOT_FOUND: {
+    status: 404,
+    retry: 'backoff',
+    message: 'The dossier of mission {mission} has no entry {path}',
+    fix: 'Send the event that indexes the artifact first, then its body again.',
   },
   METHOD_NOT_ALLOWED: {
     status: 405,
@@ -272,6 +290,12 @@ export const ERRORS = {
     message: 'The governance policy refuses this: {reason}',
     fix: 'Act within the policy, or have it changed.',
   },
+  TRACKER_CHOICE: {
+    status: 409,
+    retry: 'never',
+    message: 'The tracker resource cannot be told: {reason}',
+    fix: 'Choose one of `details.candidates` with --select N.',
+  },
   ALREADY_RUNNING: {
     status: 409,
     retry: 'never',
@@ -307,6 +331,12 @@ export const ERRORS = {
     retry: 'backoff',
     message: 'The model did not answer usefully: {reason}',
     fix: 'Check the provider, base URL and key with ironclaw doctor.',
+  },
+  TRACKER_REFUSED: {
+    status: 502,
+    retry: 'never',
+    message: 'The tracker refused: {reason}',
+    fix: 'See `details` for what the tracker said, and whether asking again can help.',
   },
   MODEL_QUOTA: {
     status: 503,

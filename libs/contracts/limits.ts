@@ -30,6 +30,8 @@ export const LIMITS = {
   ordersPerRun: 100,
   /** Artifacts of one order. */
   artifactsPerOrder: 256,
+  /** Body of POST /api/dossier/push-content/: its text may be written in escapes. */
+  dossierBodyBytes: 4 * 1024 * 1024,
   /** Bytes of one artifact. */
   artifactBytes: 8 * 1024 * 1024,
   /** Longest synchronous chat. */

@@ -1,4 +1,12 @@
 export {
+  ARTIFACT_BODY_BYTES,
+  type BodyUpload,
+  bodyUpload,
+  contentHash,
+  type NamespaceRef,
+  namespaceRef,
+} from './dossier.ts';
+export {
   type Envelope,
   type ErrorBody,
   errorBody,

@@ -1,15 +1,13 @@
 import { type Broker, toNanos } from '#libs/broker';
 import type { StoredEvent } from '#libs/contracts';
 import { createInbox, type Msg } from 'nats';
-import { decodeEvent } from './codec.ts';
 import { connectionId, inboxPrefix } from './publisher.ts';
-import { LEDGER_STREAM } from './subjects.ts';
 
 /** Bytes in the stream that are no event of ours; whoever follows sets them aside and goes on. */
 export type PoisonMessage = { seq: number; subject: string; reason: string; bytes: number };
 
-export type EventBatch = {
-  events: StoredEvent[];
+export type StreamBatch<E> = {
+  events: E[];
   /** The stored bytes of each event, aligned with `events`. */
   raw: Uint8Array[];
   poison: PoisonMessage[];
@@ -18,6 +16,14 @@ export type EventBatch = {
   /** Messages that wait in the stream behind this batch. */
   pending: number;
 };
+export type EventBatch = StreamBatch<StoredEvent>;
+
+/** Reads the bytes of one stored message. */
+export type Decode<E> = (
+  data: Uint8Array,
+  seq: number,
+  subject: string,
+) => { ok: true; event: E } | { ok: false; reason: string };
 
 /** Bytes asked for at once, so that large events do not pile up. */
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -26,21 +32,30 @@ const HEARTBEAT_MS = 5_000;
 const WATCH_MS = 250;
 
 /** A place in the stream, from which batches are taken in order. */
-export type Cursor = {
+export type Cursor<E> = {
   /** What has come since the last take, as soon as there is anything; undefined: place lost. */
-  take(): Promise<EventBatch | undefined>;
+  take(): Promise<StreamBatch<E> | undefined>;
   close(): void;
 };
 
-export type CursorOptions = { fromSeq: number; maxEvents: number; signal: AbortSignal };
+export type CursorOptions<E> = {
+  stream: string;
+  decode: Decode<E>;
+  fromSeq: number;
+  maxEvents: number;
+  signal: AbortSignal;
+};
 
 /** Pulls from an ack-less consumer that starts at `fromSeq`. */
-export function startCursor(broker: Broker, consumer: string, options: CursorOptions): Cursor {
-  const { nc, jsm } = broker;
-  const { signal } = options;
+export function startCursor<E>(
+  broker: Broker,
+  consumer: string,
+  options: CursorOptions<E>,
+): Cursor<E> {
+  const { nc } = broker;
+  const { signal, stream } = options;
   const inbox = createInbox(inboxPrefix(nc));
   const connection = connectionId(nc);
-  const pullSubject = `$JS.API.CONSUMER.MSG.NEXT.${LEDGER_STREAM}.${consumer}`;
   const window = createWindow(options.maxEvents);
   let delivered = 0;
   let lastSeq = options.fromSeq - 1;
@@ -55,7 +70,7 @@ export function startCursor(broker: Broker, consumer: string, options: CursorOpt
   const pull = (): void => {
     if (!window.isOpen()) heardAt = performance.now();
     const batch = lost ? 0 : window.ask();
-    if (batch > 0) nc.publish(pullSubject, pullRequest(batch), { reply: inbox });
+    if (batch > 0) nc.publish(pullSubject(stream, consumer), pullRequest(batch), { reply: inbox });
   };
   const subscription = nc.subscribe(inbox, {
     callback: (error, msg) => {
@@ -91,11 +106,9 @@ export function startCursor(broker: Broker, consumer: string, options: CursorOpt
     take: async () => {
       while (window.isEmpty()) {
         if (lost) return undefined;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
+        await new Promise<void>((resolve) => void (wake = resolve));
       }
-      const batch = decodeBatch(window.take(), lastSeq);
+      const batch = decodeBatch(window.take(), lastSeq, options.decode);
       lastSeq = batch.lastSeq;
       pull();
       return batch;
@@ -105,11 +118,19 @@ export function startCursor(broker: Broker, consumer: string, options: CursorOpt
       clearInterval(watchdog);
       signal.removeEventListener('abort', lose);
       subscription.unsubscribe();
-      if (nc.isClosed() || !broker.isConnected()) return;
-      // The server forgets idle consumers by itself; deleting is only tidier.
-      jsm.consumers.delete(LEDGER_STREAM, consumer).catch(() => false);
+      forget(broker, stream, consumer);
     },
   };
+}
+
+/** The server forgets idle consumers by itself; deleting is only tidier. */
+function forget(broker: Broker, stream: string, consumer: string): void {
+  if (broker.nc.isClosed() || !broker.isConnected()) return;
+  broker.jsm.consumers.delete(stream, consumer).catch(() => false);
+}
+
+function pullSubject(stream: string, consumer: string): string {
+  return `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
 }
 
 function pullRequest(batch: number): string {
@@ -180,11 +201,11 @@ function parseStatus({ headers }: Msg): Status {
   return { kind: 'pull ended', undelivered: Number(headers.get('Nats-Pending-Messages')) };
 }
 
-function decodeBatch(held: readonly Held[], after: number): EventBatch {
-  const batch: EventBatch = { events: [], raw: [], poison: [], lastSeq: after, pending: 0 };
+function decodeBatch<E>(held: readonly Held[], after: number, decode: Decode<E>): StreamBatch<E> {
+  const batch: StreamBatch<E> = { events: [], raw: [], poison: [], lastSeq: after, pending: 0 };
   for (const { msg, position } of held) {
     const { seq } = position;
-    const decoded = decodeEvent(msg.data, seq, msg.subject);
+    const decoded = decode(msg.data, seq, msg.subject);
     if (decoded.ok) {
       batch.events.push(decoded.event);
       batch.raw.push(msg.data);

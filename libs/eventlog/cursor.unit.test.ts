@@ -2,6 +2,8 @@ import type { Broker } from '#libs/broker';
 import fc from 'fast-check';
 import { headers, type Msg } from 'nats';
 import { describe, expect, test } from 'vitest';
+import type { StoredEvent } from '#libs/contracts';
+import { decodeEvent } from './codec.ts';
 import { type Cursor, parsePosition, startCursor } from './cursor.ts';
 
 const number = fc.integer({ min: 0, max: 999_999_999_999_999 });
@@ -45,9 +47,11 @@ describe('the position in an ack subject', () => {
   });
 });
 
+const LEDGER = { stream: 'LEDGER', decode: decodeEvent };
+
 /** A cursor on a connection that says what the test wants: a real server does not lose on demand. */
 function scripted(maxEvents = 10): {
-  cursor: Cursor;
+  cursor: Cursor<StoredEvent>;
   pulls: { batch: number }[];
   message(consumerSeq: number, bytes?: number): void;
   status(code: number, text: string, fields?: Record<string, number>): void;
@@ -66,7 +70,7 @@ function scripted(maxEvents = 10): {
   const broker = { nc, isConnected: () => true } as unknown as Broker;
   const { signal } = new AbortController();
   return {
-    cursor: startCursor(broker, 'c', { fromSeq: 1, maxEvents, signal }),
+    cursor: startCursor(broker, 'c', { ...LEDGER, fromSeq: 1, maxEvents, signal }),
     pulls,
     message: (consumerSeq, bytes = 1) => {
       const reply = `$JS.ACK.LEDGER.c.1.${consumerSeq + 100}.${consumerSeq}.0.0`;

@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AckPolicy, DeliverPolicy, ReplayPolicy } from '@nats-io/jetstream';
 import type { Logger } from 'pino';
 import { type Broker, brokerUnavailable, toNanos } from '#libs/broker';
-import { isAppError } from '#libs/contracts';
-import { type Cursor, type EventBatch, startCursor } from './cursor.ts';
+import { isAppError, type StoredEvent } from '#libs/contracts';
+import { decodeEvent } from './codec.ts';
+import { type Cursor, type Decode, type StreamBatch, startCursor } from './cursor.ts';
 import { guarded } from './read.ts';
 import { LEDGER_STREAM } from './subjects.ts';
 
@@ -15,26 +16,37 @@ export type FollowOptions = {
   /** Messages held at once. Default 4 000. */
   maxEvents?: number;
   signal: AbortSignal;
-  /** Told when the ledger cannot be followed for now. */
+  /** Told when the stream cannot be followed for now. */
   logger?: Logger;
 };
+
+/** A stream and how its messages are read. */
+export type StreamOptions<E> = FollowOptions & { stream: string; decode: Decode<E> };
 
 const MAX_EVENTS = 4_000;
 const RESTART_MS = 250;
 const RESTART_MS_MAX = 5_000;
 const IDLE_MS = 60_000;
 
+/** As `followStream`, of the ledger. */
+export function followBatches(
+  broker: Broker,
+  options: FollowOptions,
+): AsyncGenerator<StreamBatch<StoredEvent>> {
+  return followStream(broker, { ...options, stream: LEDGER_STREAM, decode: decodeEvent });
+}
+
 /**
- * Follows the ledger from a sequence, in order and without gaps, for ever. Live events are handed
+ * Follows a stream from a sequence, in order and without gaps, for ever. Live events are handed
  * out as they land; while catching up, in large batches. What has not been taken is not asked for,
  * so a slow taker costs no memory. (The client library's own consumer asks again on arrival.)
  * Ends when `signal` aborts or the connection is closed; a broker that is away is waited for.
  */
-export async function* followBatches(
+export async function* followStream<E>(
   broker: Broker,
-  options: FollowOptions,
-): AsyncGenerator<EventBatch> {
-  const { signal, logger } = options;
+  options: StreamOptions<E>,
+): AsyncGenerator<StreamBatch<E>> {
+  const { signal, logger, stream } = options;
   let next = Math.max(1, options.fromSeq);
   let restartMs = RESTART_MS;
   while (!signal.aborted && !broker.nc.isClosed()) {
@@ -53,7 +65,7 @@ export async function* followBatches(
       }
     } catch (error) {
       if (!isAppError(error, 'DEPENDENCY_UNAVAILABLE')) throw error;
-      logger?.warn({ err: error, next }, 'the ledger cannot be followed; trying again');
+      logger?.warn({ err: error, next, stream }, 'the stream cannot be followed; trying again');
       restartMs = Math.min(restartMs * 2, RESTART_MS_MAX);
     }
     // Lost its place (reconnect, gap, consumer gone): a new cursor starts where this one ended.
@@ -61,14 +73,14 @@ export async function* followBatches(
   }
 }
 
-async function openCursor(
+async function openCursor<E>(
   broker: Broker,
   fromSeq: number,
-  options: FollowOptions,
-): Promise<Cursor> {
+  options: StreamOptions<E>,
+): Promise<Cursor<E>> {
   if (!broker.isConnected()) throw brokerUnavailable('not connected');
   const info = await guarded('follow', () =>
-    broker.jsm.consumers.add(LEDGER_STREAM, {
+    broker.jsm.consumers.add(options.stream, {
       ack_policy: AckPolicy.None,
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: fromSeq,
@@ -80,6 +92,8 @@ async function openCursor(
     }),
   );
   return startCursor(broker, info.name, {
+    stream: options.stream,
+    decode: options.decode,
     fromSeq,
     signal: options.signal,
     maxEvents: options.maxEvents ?? MAX_EVENTS,

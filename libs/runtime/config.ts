@@ -114,6 +114,10 @@ export const CONFIG = z.object({
   IRONCLAW_ORPHAN_MS: ms(3_600_000, 100, 604_800_000).describe(
     'a worktree whose order ended so long ago is an orphan',
   ),
+  IRONCLAW_DOSSIER_INDEX: z
+    .stringbool()
+    .default(false)
+    .describe('whether content of a mission is taken only after the events that announce it'),
   IRONCLAW_ALLOWED_HOSTS: list.default([]).describe('Host names accepted beside the bound one'),
   ...BEHAVIOUR,
 });
@@ -156,6 +160,7 @@ export type Config = {
   overdueGraceMs: number;
   queueStallMs: number;
   expectRoles: readonly string[];
+  dossierIndexRequired: boolean;
   allowedHosts: readonly string[];
 };
 
@@ -239,6 +244,7 @@ export function configFromEnv(env: Env): Config {
     overdueGraceMs: values.IRONCLAW_OVERDUE_GRACE_MS,
     queueStallMs: values.IRONCLAW_QUEUE_STALL_MS,
     expectRoles: values.IRONCLAW_EXPECT_ROLES,
+    dossierIndexRequired: values.IRONCLAW_DOSSIER_INDEX,
     allowedHosts: values.IRONCLAW_ALLOWED_HOSTS,
   };
 }

@@ -21,3 +21,9 @@ export {
   startModelServer,
 } from './model-server.ts';
 export { startProxy, type TestProxy } from './proxy.ts';
+export {
+  startTrackerServer,
+  type TrackerRequest,
+  type TrackerServer,
+  type TrackerStep,
+} from './tracker-server.ts';

@@ -24,6 +24,7 @@ export const FULL_FLEET: readonly Member[] = [
   ...several(2, 'duty-officer'),
   ...several(2, 'sentinel'),
   ...several(2, 'learning'),
+  ...several(2, 'missions'),
 ];
 
 /** The same roles in fewer processes, for machines that have other work: what CI runs. */
@@ -33,7 +34,7 @@ export const SMALL_FLEET: readonly Member[] = [
   ...several(1, 'vault', 'co'),
   ...several(1, 'co', 'integration'),
   ...several(3, 'worker'),
-  ...several(2, 'observer', 'duty-officer', 'sentinel', 'learning'),
+  ...several(2, 'observer', 'duty-officer', 'sentinel', 'learning', 'missions'),
 ];
 
 export const FLEETS = { full: FULL_FLEET, small: SMALL_FLEET } as const;

@@ -104,6 +104,13 @@ export const ROUTES: Readonly<Record<string, string>> = {
   'learning.pin': 'POST /policy/{theater_id}/pin',
   'learning.rollback': 'POST /policy/{theater_id}/rollback',
   'learning.health': 'GET /health',
+  'missions.push-content': 'POST /api/dossier/push-content/',
+  'missions.dossiers': 'GET /dossiers',
+  'missions.artifacts': 'GET /dossiers/{project_uuid}/{mission_slug}/artifacts',
+  'missions.artifact': 'GET /dossiers/{project_uuid}/{mission_slug}/artifact',
+  'missions.content': 'GET /content/{sha256}',
+  'missions.record-origin': 'POST /origins',
+  'missions.health': 'GET /health',
 };
 
 const TIMEOUT_MS = 20_000;

@@ -5,6 +5,9 @@ const LIBRARY_ARROWS: Record<string, string[]> = {
   'libs/broker': ['streams'],
   'libs/eventlog': ['libs/broker'],
   'libs/projections': ['libs/eventlog'],
+  // Both send to servers of others; what they send is checked by a gate that they are given.
+  'libs/dossier': [],
+  'libs/tracker': [],
   // Endpoints are answered over NATS too.
   'libs/service': ['libs/broker'],
   // What every role stands on: it brings the others together.

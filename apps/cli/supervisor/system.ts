@@ -20,6 +20,7 @@ const CONTROL_ROLES = [
   'integration',
   'co',
   'learning',
+  'missions',
   'duty-officer',
   'sentinel',
   'gateway',

@@ -14,6 +14,7 @@ export const ROLES = [
   'duty-officer',
   'sentinel',
   'learning',
+  'missions',
 ] as const;
 export type Role = (typeof ROLES)[number];
 

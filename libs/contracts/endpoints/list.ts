@@ -3,6 +3,7 @@ import type { Endpoint } from './endpoint.ts';
 import { GATEWAY } from './gateway.ts';
 import { LEARNING } from './learning.ts';
 import { LEDGER } from './ledger.ts';
+import { MISSIONS } from './missions.ts';
 import { VAULT } from './vault.ts';
 import { DUTY_OFFICER, OBSERVER, SENTINEL } from './watch.ts';
 import { INTEGRATION, WORKER } from './work.ts';
@@ -19,6 +20,7 @@ export const API = {
   'duty-officer': DUTY_OFFICER,
   sentinel: SENTINEL,
   learning: LEARNING,
+  missions: MISSIONS,
 } as const;
 
 export const ENDPOINTS: readonly Endpoint[] = Object.values(API).flatMap((role) =>

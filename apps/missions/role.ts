@@ -1,0 +1,96 @@
+import { join } from 'node:path';
+import { API, AppError, LIMITS } from '#libs/contracts';
+import { loadGates } from '#libs/dossier';
+import { openProjection, type Projection } from '#libs/projections';
+import {
+  claimSlot,
+  followEvents,
+  healthHandler,
+  type RoleContext,
+  type RunningRole,
+  stateLayout,
+} from '#libs/runtime';
+import { defineService, reply } from '#libs/service';
+import { MISSIONS } from '#streams';
+import { findArtifact, isContent, listArtifacts, listDossiers } from './dossier-read.ts';
+import { dossierView } from './dossier-view.ts';
+import { decodeMission } from './events.ts';
+import { recordOrigin } from './origin.ts';
+import { checkUpload, readContent, receive } from './receive.ts';
+
+/** Keeps what missions consist of: the dossiers of their artifacts. */
+export async function start(context: RoleContext): Promise<RunningRole> {
+  const { bodySync: gate } = loadGates(context.env.IRONCLAW_CONTRACT_SHAPE);
+  const views = await openViews(context);
+  const { projection } = views;
+  const receiver = { ...context, projection, gate };
+  const reflect = async (seq: number | undefined): Promise<void> => {
+    if (seq !== undefined) await projection.waitFor(seq, { timeoutMs: LIMITS.atLeastWaitMs });
+  };
+  const contentOf = async (hash: string, path: string) => {
+    const content = await readContent(context, hash);
+    if (content !== undefined) return content;
+    throw new AppError('ARTIFACT_NOT_FOUND', { path });
+  };
+
+  const service = defineService(API.missions, {
+    pushContent: async (input) => {
+      const upload = checkUpload(input, receiver.gate);
+      const { status, seq } = await receive(receiver, upload);
+      const { artifact_path, content_hash } = upload;
+      return reply(
+        { status, artifact_path, content_hash, seq },
+        { status: status === 'stored' ? 201 : 200 },
+      );
+    },
+    dossiers: async ({ at_least, ...filter }) => {
+      await reflect(at_least);
+      return projection.read((reader) => listDossiers(reader, filter));
+    },
+    artifacts: async ({ at_least, limit, cursor, ...where }) => {
+      await reflect(at_least);
+      return projection.read((reader) => listArtifacts(reader, where, { limit, cursor }));
+    },
+    artifact: async ({ at_least, path, content_hash, ...where }) => {
+      await reflect(at_least);
+      const found = projection.read((reader) => findArtifact(reader, where, path, content_hash));
+      const content = await contentOf(found.content_hash, path);
+      return { ...found, ...content, hash_algorithm: 'sha256' as const };
+    },
+    content: async ({ sha256 }) => {
+      const look = (): boolean => projection.read((reader) => isContent(reader, sha256));
+      const late = { timeoutMs: LIMITS.atLeastWaitMs };
+      const known = look() || (await projection.catchUp(late).then(look));
+      if (!known) throw new AppError('ARTIFACT_NOT_FOUND', { path: sha256 });
+      return { sha256: sha256.slice(-64), ...(await contentOf(sha256, sha256)) };
+    },
+    recordOrigin: (origin) => recordOrigin({ ...context, projection }, origin),
+    health: healthHandler(context, 'missions'),
+  });
+  return { service, close: () => views.close() };
+}
+
+/** This process's own views of the stream of missions. */
+async function openViews({ broker, config, logger }: RoleContext): Promise<{
+  projection: Projection;
+  close(): Promise<void>;
+}> {
+  const slot = claimSlot(join(stateLayout(config.stateDir).views, 'missions'));
+  try {
+    const projection = await openProjection({
+      ...followEvents(broker, MISSIONS.name, decodeMission),
+      folder: slot.folder,
+      name: 'missions',
+      views: [dossierView],
+      logger,
+    });
+    const close = async (): Promise<void> => {
+      await projection.close();
+      slot.release();
+    };
+    return { projection, close };
+  } catch (error) {
+    slot.release();
+    throw error;
+  }
+}

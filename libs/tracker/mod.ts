@@ -1,0 +1,9 @@
+export { isRefusal, type Json, type TrackerFault } from './answers.ts';
+export { bindProject, type Bound, type Candidate, choose } from './bind.ts';
+export {
+  createTrackerClient,
+  type Origin,
+  type TrackerClient,
+  type TrackerOptions,
+} from './client.ts';
+export { type ProjectIdentity, projectSlug, repoSlug } from './identity.ts';

@@ -1,0 +1,333 @@
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startTrackerServer } from '#libs/testing';
+import type { Io } from '../../apps/cli/io.ts';
+import { run } from '../../apps/cli/program.ts';
+import { freshIds, git, startSystem, type System } from './harness.ts';
+import { type Data, ok } from './wire.ts';
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const SLUG = '064-my-mission';
+let system: System;
+beforeAll(async () => {
+  system = await startSystem({ roles: ['gateway', 'missions'] });
+});
+afterAll(() => system?.[Symbol.asyncDispose]());
+
+let folder: string;
+let repo: string;
+let env: Record<string, string>;
+const undo: (() => unknown)[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'ironclaw-dossier-cli-'));
+  repo = join(folder, 'repo');
+  env = { IRONCLAW_STATE: join(folder, 'state') };
+  await mkdir(join(repo, 'kitty-specs', SLUG, 'tasks'), { recursive: true });
+  await git(repo, 'init', '-q', '-b', 'main');
+  await git(repo, 'remote', 'add', 'origin', `git@host:acme/${freshIds().theater}.git`);
+  const meta = { mission_number: 64, mission_type: 'research', target_branch: 'trunk' };
+  await write('meta.json', JSON.stringify(meta));
+  await write('spec.md', '# Spec ☃');
+  await write('tasks/WP01.md', 'work');
+  await write('plan.md', Buffer.from('caf\xe9', 'latin1'));
+  await git(repo, 'add', '.');
+  await git(repo, 'commit', '-q', '-m', 'mission');
+});
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+  await rm(folder, { recursive: true, force: true });
+});
+
+function write(path: string, content: string | Uint8Array): Promise<void> {
+  return writeFile(join(repo, 'kitty-specs', SLUG, path), content);
+}
+
+async function cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const told = { out: [] as string[], err: [] as string[] };
+  const io: Io = {
+    env,
+    out: (line) => void told.out.push(line),
+    err: (line) => void told.err.push(line),
+    colours: { out: false, err: false },
+  };
+  const code = await run(args, io);
+  return { code, out: told.out.join('\n'), err: told.err.join('\n') };
+}
+/** What a command says with --json. */
+async function json(...args: string[]): Promise<Data & { code: number }> {
+  const { code, out, err } = await cli(...args, '--json');
+  return { code, ...(JSON.parse(out === '' ? err : out) as Data) };
+}
+const scan = (): Promise<Data> => json('dossier', 'scan', SLUG, '--repo', repo);
+
+/** A server that answers every push in the same way, and what it was sent. */
+async function server(status: number, body: Data = {}) {
+  const requests: { url: string; auth: string; body: Data }[] = [];
+  const http = createServer((request, response) => {
+    void (async () => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+      const sent = JSON.parse(Buffer.concat(chunks).toString()) as Data;
+      const auth = request.headers.authorization ?? '';
+      requests.push({ url: request.url ?? '', auth, body: sent });
+      response.writeHead(status).end(JSON.stringify(body));
+    })();
+  });
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  undo.push(() => {
+    http.closeAllConnections();
+    return new Promise((resolve) => http.close(resolve));
+  });
+  return { url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`, requests };
+}
+
+describe('dossier', () => {
+  test('D.49 what is sent has exactly the body shape of the seed, with the token', async () => {
+    env.IRONCLAW_DOSSIER_TOKEN = 'a-token';
+    const { url, requests } = await server(201);
+    expect(await scan()).toMatchObject({
+      code: 0,
+      queued: 2,
+      already_exists: 0,
+      skipped: [
+        { path: 'meta.json', reason: 'unsupported_surface' },
+        { path: 'plan.md', reason: 'not_utf8' },
+      ],
+    });
+    expect(await scan()).toMatchObject({ queued: 0, already_exists: 2 });
+    const drained = await json('dossier', 'drain', '--server', `${url}/`);
+    expect(drained).toMatchObject({ code: 0, uploaded: 2, stopped: null, queued: 0 });
+    expect(requests.map(({ url: path, auth }) => [path, auth])).toEqual([
+      ['/api/dossier/push-content/', 'Bearer a-token'],
+      ['/api/dossier/push-content/', 'Bearer a-token'],
+    ]);
+    const text = '# Spec ☃';
+    expect(requests[0]?.body).toEqual({
+      project_uuid: expect.stringMatching(UUID),
+      mission_slug: SLUG,
+      target_branch: 'trunk',
+      mission_type: 'research',
+      manifest_version: '1',
+      artifact_path: `kitty-specs/${SLUG}/spec.md`,
+      content_hash: `sha256:${createHash('sha256').update(text).digest('hex')}`,
+      hash_algorithm: 'sha256',
+      content_body: text,
+    });
+  });
+
+  test('D.49 what the contract forbids or lacks is refused before the queue', async () => {
+    const shape = join(folder, 'shape.json');
+    const rules = { required_fields: ['a_new_field'], forbidden_fields: [] };
+    await writeFile(shape, JSON.stringify({ body_sync: rules, tracker_bind: rules }));
+    env.IRONCLAW_CONTRACT_SHAPE = shape;
+    const refused = await json('dossier', 'scan', SLUG, '--repo', repo);
+    expect(refused).toMatchObject({ code: 2, ok: false, error: { field: 'a_new_field' } });
+    expect(await json('dossier', 'status')).toMatchObject({ queued: 0 });
+    await writeFile(shape, '{');
+    expect(await json('dossier', 'scan', SLUG, '--repo', repo)).toMatchObject({ code: 2 });
+  });
+
+  test('artifacts go from the checkout to the system and are read back there', async () => {
+    await scan();
+    const first = await json('dossier', 'drain', '--server', `${system.url('gateway')}/missions`);
+    expect(first).toMatchObject({ code: 0, uploaded: 2, queued: 0 });
+    await write('spec.md', 'changed');
+    expect(await scan()).toMatchObject({ queued: 2 });
+    const again = await json('dossier', 'drain', '--server', `${system.url('gateway')}/missions`);
+    expect(again).toMatchObject({ uploaded: 1, already_exists: 1 });
+    const { dossiers } = ok(await system.call('http', 'missions.dossiers'));
+    const { project_uuid } = dossiers.at(-1) as Data;
+    const path = `kitty-specs/${SLUG}/spec.md`;
+    const where = { project_uuid, mission_slug: SLUG, path };
+    const artifact = ok(await system.call('nats', 'missions.artifact', where));
+    expect(artifact).toMatchObject({ content_body: 'changed', versions: 2 });
+  });
+
+  test('what fails is told by exit code and status, and put back by retry', async () => {
+    await scan();
+    const bad = await server(400, { detail: 'the hash is wrong' });
+    expect(await cli('dossier', 'drain', '--server', bad.url)).toMatchObject({ code: 1 });
+    const status = await cli('dossier');
+    expect(status.code).toBe(0);
+    expect(status.out).toMatch(/failed +2\n/);
+    expect(status.out).toContain('the hash is wrong');
+    expect(await json('dossier', 'retry')).toMatchObject({ due: 0, requeued: 0 });
+    expect(await json('dossier', 'retry', '--failed')).toMatchObject({ code: 0, requeued: 2 });
+    const busy = await server(503);
+    const held = await json('dossier', 'drain', '--server', busy.url);
+    expect(held).toMatchObject({ code: 1, retrying: 2, queued: 2 });
+    expect(await json('dossier', 'status')).toMatchObject({ due: 0, retrying: 2, failed: 0 });
+    await json('dossier', 'retry');
+    const good = await server(201);
+    expect(await cli('dossier', 'drain', '--server', good.url)).toMatchObject({
+      code: 0,
+      out: '2 stored, 0 there before, 0 to be tried again, 0 given up, 0 waiting',
+    });
+  });
+
+  test('exit codes: nobody there is 3, a mission that is not there 1, wrong usage 2', async () => {
+    await scan();
+    expect(await json('dossier', 'drain', '--server', 'http://127.0.0.1:1')).toMatchObject({
+      code: 3,
+      stopped: 'unreachable',
+      queued: 2,
+    });
+    expect(await cli('dossier', 'drain')).toMatchObject({ code: 3 });
+    expect(await cli('dossier', 'drain', '--server', 'ftp://x')).toMatchObject({ code: 2 });
+    for (const mission of ['065-none', '..', '../..', '', '/etc', `a/../${SLUG}`]) {
+      const { code, err } = await cli('dossier', 'scan', mission, '--repo', repo);
+      expect([code, err]).toEqual([1, expect.stringContaining('There is no mission')]);
+    }
+    expect(await cli('dossier', 'scan', SLUG, '--repo', folder)).toMatchObject({ code: 2 });
+    expect(await cli('dossier', 'scan')).toMatchObject({ code: 2 });
+    expect(await cli('dossier', 'nonsense')).toMatchObject({ code: 2 });
+    const help = await cli('dossier', 'drain', '--help');
+    expect([help.code, help.out]).toEqual([0, expect.stringContaining('--server')]);
+  });
+});
+
+describe('tracker', () => {
+  const at = (): string[] => ['--provider', 'linear', '--repo', repo];
+
+  test('D.55 bind sends the identity of the seed; the checkout keeps it', async () => {
+    await using tracker = await startTrackerServer();
+    Object.assign(env, {
+      IRONCLAW_TRACKER_URL: tracker.url,
+      IRONCLAW_TRACKER_TOKEN: 'old',
+      IRONCLAW_TRACKER_REFRESH_TOKEN: 'new',
+      IRONCLAW_TRACKER_TEAM: 'acme',
+    });
+    tracker.script('bind-resolve/', { status: 401 }, { status: 200, body: oneCandidate });
+    const bound = await json('tracker', 'bind', ...at());
+    expect(bound).toMatchObject({ code: 0, binding_ref: 'binding-of-t', existed: false });
+    const identity = tracker.requests().at(-1)?.body?.project_identity as Data;
+    expect(Object.keys(identity).sort()).toEqual([
+      'build_id',
+      'node_id',
+      'repo_slug',
+      'slug',
+      'uuid',
+    ]);
+    expect(identity).toMatchObject({
+      uuid: expect.stringMatching(UUID),
+      node_id: expect.stringMatching(/^[0-9a-f]{12}$/),
+      repo_slug: expect.stringMatching(/^acme\//),
+      build_id: expect.stringMatching(UUID),
+    });
+    const sent = tracker.requests().map(({ headers }) => headers.authorization);
+    expect(sent).toEqual(['Bearer old', 'Bearer new', 'Bearer new']);
+    const held = await cli('tracker', 'validate', 'binding-of-t', ...at());
+    expect(held).toMatchObject({ code: 0, out: 'binding-of-t holds' });
+    expect(await cli('tracker', 'validate', 'other', ...at())).toMatchObject({ code: 1 });
+    expect(tracker.requests().at(-1)?.body?.project_identity).toEqual(identity);
+    expect(await git(repo, 'status', '--porcelain')).toBe('');
+  });
+
+  test('D.45 worktrees and clones have builds of their own, and one project', async () => {
+    const [worktree, clone] = [join(folder, 'worktree'), join(folder, 'clone')];
+    await git(repo, 'worktree', 'add', '-q', worktree);
+    await git(repo, 'clone', '-q', repo, clone);
+    await git(clone, 'remote', 'set-url', 'origin', await git(repo, 'remote', 'get-url', 'origin'));
+    const { findCheckout } = await import('../../apps/cli/checkout.ts');
+    const all = [repo, worktree, clone].map((dir) => findCheckout(dir).identity);
+    expect(new Set(all.map(({ build_id }) => build_id)).size).toBe(3);
+    for (const key of ['uuid', 'slug', 'node_id', 'repo_slug'] as const) {
+      expect(new Set(all.map((one) => one[key])).size, key).toBe(1);
+    }
+    const later = [repo, join(worktree, 'kitty-specs', SLUG), clone];
+    expect(later.map((dir) => findCheckout(dir).identity)).toEqual(all);
+    for (const dir of [repo, worktree, clone]) {
+      expect(await git(dir, 'status', '--porcelain')).toBe('');
+    }
+  });
+
+  test('the identity in .kittify/config.yaml is the one that is used', async () => {
+    await mkdir(join(repo, '.kittify'));
+    const uuid = '0b0f4b0e-7a57-4f5e-9b1a-3d3c52a1d001';
+    const yaml = `version: 1\nproject:\n  uuid: "${uuid}"\n  slug: named # so\n  node_id: ab12\n  repo_slug: null\nagents:\n  slug: no\n`;
+    await writeFile(join(repo, '.kittify', 'config.yaml'), yaml);
+    const { findCheckout } = await import('../../apps/cli/checkout.ts');
+    const { identity } = findCheckout(repo);
+    expect(identity).toMatchObject({ uuid, slug: 'named', node_id: 'ab12' });
+    expect(identity.repo_slug).toMatch(/^acme\//);
+  });
+
+  test('D.55 without a token, a team or a choice it says what to do, before or after asking', async () => {
+    await using tracker = await startTrackerServer();
+    expect(await cli('tracker', 'bind', ...at())).toMatchObject({ code: 2 });
+    env.IRONCLAW_TRACKER_URL = tracker.url;
+    const nobody = await json('tracker', 'bind', ...at());
+    expect(nobody).toMatchObject({ code: 1, error: { code: 'TRACKER_LOGIN' } });
+    env.IRONCLAW_TRACKER_TOKEN = 'token';
+    expect(await json('tracker', 'bind', ...at())).toMatchObject({ code: 1 });
+    expect(tracker.requests()).toEqual([]);
+    env.IRONCLAW_TRACKER_TEAM = 'acme';
+    const candidates = [1, 2].map((n) => ({ candidate_token: `t${n}`, display_label: `B${n}` }));
+    tracker.script('bind-resolve/', {
+      status: 200,
+      body: { match_type: 'candidates', candidates },
+    });
+    const several = await json('tracker', 'bind', ...at());
+    expect(several).toMatchObject({ code: 1, error: { code: 'TRACKER_CHOICE' } });
+    expect(several.error.details.candidates).toHaveLength(2);
+    expect(await json('tracker', 'bind', ...at(), '--select', '3')).toMatchObject({ code: 1 });
+    expect(await json('tracker', 'bind', ...at(), '--select', 'x')).toMatchObject({ code: 2 });
+    const chosen = await json('tracker', 'bind', ...at(), '--select', '2');
+    expect(chosen).toMatchObject({ code: 0, binding_ref: 'binding-of-t2', label: 'Board 1' });
+    expect(await cli('tracker', 'bind', '--provider', 'x')).toMatchObject({ code: 2 });
+    expect(await cli('tracker', 'bind')).toMatchObject({ code: 2 });
+  });
+
+  test('an origin is bound at the tracker, then told as MissionOriginBound, once', async () => {
+    await using tracker = await startTrackerServer();
+    Object.assign(env, {
+      IRONCLAW_TRACKER_URL: tracker.url,
+      IRONCLAW_TRACKER_TOKEN: 'token',
+      IRONCLAW_TRACKER_TEAM: 'acme',
+      IRONCLAW_URL: system.url('gateway'),
+    });
+    const issue = ['--issue-key', 'LIN-1', '--issue-url', 'https://l.example/1', '--title', 'It'];
+    const origin = (id: string): Promise<Data> =>
+      json('tracker', 'origin', SLUG, ...at(), '--issue-id', id, ...issue);
+    const first = await origin('i-1');
+    expect(first).toMatchObject({ code: 0, duplicate: false });
+    expect(await origin('i-1')).toMatchObject({ code: 0, duplicate: true });
+    expect(await origin('i-2')).toMatchObject({ code: 1, error: { code: 'TRACKER_REFUSED' } });
+    const { findCheckout } = await import('../../apps/cli/checkout.ts');
+    const { identity } = findCheckout(repo);
+    const subject = `mis.v1.${identity.uuid}.${SLUG}.origin`;
+    const stored = await system.broker.jsm.streams.getMessage('MISSIONS', {
+      last_by_subj: subject,
+    });
+    expect(stored?.json<Data>()).toMatchObject({
+      event_id: first.event_id,
+      event_type: 'MissionOriginBound',
+      aggregate_type: 'Mission',
+      aggregate_id: SLUG,
+      schema_version: '3.0.0',
+      build_id: identity.build_id,
+      node_id: identity.node_id,
+      project_uuid: identity.uuid,
+      payload: {
+        mission_slug: SLUG,
+        mission_number: '064',
+        mission_type: 'research',
+        provider: 'linear',
+        external_issue_id: 'i-1',
+        external_issue_key: 'LIN-1',
+        external_issue_url: 'https://l.example/1',
+        title: 'It',
+      },
+    });
+  });
+});
+
+const oneCandidate = {
+  match_type: 'candidates',
+  candidates: [{ candidate_token: 't', display_label: 'Board', sort_position: 0 }],
+};

@@ -1,0 +1,214 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startSystem, type System } from './harness.ts';
+import { type Answer, type Data, err, ok, WAYS, type Way } from './wire.ts';
+
+let system: System;
+beforeAll(async () => {
+  system = await startSystem({ roles: ['missions'] });
+});
+afterAll(() => system?.[Symbol.asyncDispose]());
+
+const hex = (text: string | Uint8Array): string => createHash('sha256').update(text).digest('hex');
+
+/** A mission of a project of its own. */
+function upload(text: string, more: Data = {}): Data {
+  return {
+    project_uuid: randomUUID(),
+    mission_slug: '064-my-mission',
+    target_branch: 'main',
+    mission_type: 'software-dev',
+    manifest_version: '1',
+    artifact_path: 'kitty-specs/064-my-mission/spec.md',
+    content_hash: `sha256:${hex(text)}`,
+    hash_algorithm: 'sha256',
+    content_body: text,
+    ...more,
+  };
+}
+
+describe.each(WAYS)('dossiers over %s', (way: Way) => {
+  const push = (input: Data): Promise<Answer> => system.call(way, 'missions.push-content', input);
+  const status = async (input: Data): Promise<string> => ok(await push(input)).status as string;
+  const read = async (name: string, input: Data): Promise<Data> =>
+    ok(await system.call(way, `missions.${name}`, input));
+  const where = ({ project_uuid, mission_slug }: Data): Data => ({ project_uuid, mission_slug });
+
+  test('D.49 content is kept and read back by path and by digest, byte for byte', async () => {
+    const text = `\ufeff# Spec ☃ ${way}\r\n\u0000 "quoted" \\ end`;
+    const one = upload(text);
+    const first = await push(one);
+    expect(first.status === 201 || way === 'nats').toBe(true);
+    expect(ok(first)).toMatchObject({ status: 'stored', content_hash: one.content_hash });
+    const path = one.artifact_path;
+    const artifact = await read('artifact', { ...where(one), path });
+    expect(artifact).toMatchObject(one);
+    expect(artifact).toMatchObject({ size_bytes: Buffer.byteLength(text), versions: 1 });
+    const sha256 = hex(text);
+    const content = { sha256, content_body: text, size_bytes: Buffer.byteLength(text) };
+    expect(await read('content', { sha256 })).toMatchObject(content);
+    expect(await read('content', { sha256: `sha256:${sha256}` })).toMatchObject(content);
+  });
+
+  test('D.50 the same content again is 200 already_exists, and nothing is written', async () => {
+    const one = upload('twice');
+    expect((await push(one)).status).toBe(201);
+    const { state } = await system.broker.jsm.streams.info('MISSIONS');
+    const again = await push({ ...one, content_hash: hex('twice').toUpperCase() });
+    expect([again.status, ok(again).status]).toEqual([200, 'already_exists']);
+    expect((await system.broker.jsm.streams.info('MISSIONS')).state.last_seq).toBe(state.last_seq);
+  });
+
+  test('of many who bring the same content at once, one stores it', async () => {
+    const one = upload('race');
+    const answers = await Promise.all(Array.from({ length: 12 }, () => push(one)));
+    const statuses = answers.map((answer) => ok(answer).status as string);
+    expect(statuses.filter((word) => word === 'stored')).toHaveLength(1);
+    const { artifacts } = await read('artifacts', where(one));
+    expect(artifacts).toMatchObject([{ versions: 1 }]);
+  });
+
+  test('changed content is a new version; what comes again is current again', async () => {
+    const [a, path] = [upload('a'), 'kitty-specs/064-my-mission/spec.md'];
+    const b = { ...a, content_body: 'b', content_hash: `sha256:${hex('b')}` };
+    expect([await status(a), await status(b)]).toEqual(['stored', 'stored']);
+    const now = async (): Promise<Data> => read('artifact', { ...where(a), path });
+    expect(await now()).toMatchObject({ content_body: 'b', versions: 2 });
+    const old = await read('artifact', { ...where(a), path, content_hash: a.content_hash });
+    expect(old).toMatchObject({ content_body: 'a', content_hash: a.content_hash });
+    expect(await status(a)).toBe('already_exists');
+    expect(await now()).toMatchObject({ content_body: 'a', versions: 2 });
+    expect(await status(b)).toBe('already_exists');
+    expect(await now()).toMatchObject({ content_body: 'b', versions: 2 });
+  });
+
+  test('the index lists the artifacts of each namespace, a page at a time', async () => {
+    const one = upload('1');
+    const paths = Array.from(
+      { length: 5 },
+      (_, n) => `kitty-specs/064-my-mission/research/${n}.md`,
+    );
+    for (const artifact_path of paths) await push({ ...one, artifact_path });
+    await push({ ...one, target_branch: 'other' });
+    await push({ ...one, mission_slug: '065-next' });
+    const seen: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await read('artifacts', {
+        ...where(one),
+        target_branch: 'main',
+        limit: 2,
+        ...(cursor !== undefined && { cursor }),
+      });
+      seen.push(...page.artifacts.map(({ artifact_path }: Data) => artifact_path));
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor !== undefined);
+    expect(seen).toEqual(paths);
+    const { dossiers } = await read('dossiers', { project_uuid: one.project_uuid });
+    const counted = dossiers.map((d: Data) => [d.mission_slug, d.target_branch, d.artifacts]);
+    expect(counted).toEqual([
+      ['064-my-mission', 'main', 5],
+      ['064-my-mission', 'other', 1],
+      ['065-next', 'main', 1],
+    ]);
+  });
+
+  test.each<[string, Data, string]>([
+    ['project_uuid', { project_uuid: undefined }, 'project_uuid'],
+    ['an empty project_uuid', { project_uuid: '' }, 'project_uuid'],
+    ['mission_slug', { mission_slug: undefined }, 'mission_slug'],
+    ['a null mission_slug', { mission_slug: null }, 'mission_slug'],
+    ['a mission_slug that leaves its place', { mission_slug: '../064' }, 'mission_slug'],
+    ['target_branch', { target_branch: undefined }, 'target_branch'],
+    ['mission_type', { mission_type: '' }, 'mission_type'],
+    ['a blank mission_type', { mission_type: '  ' }, 'mission_type'],
+    ['manifest_version', { manifest_version: undefined }, 'manifest_version'],
+    ['artifact_path', { artifact_path: undefined }, 'artifact_path'],
+    ['an absolute artifact_path', { artifact_path: '/etc/passwd' }, 'artifact_path'],
+    ['an artifact_path that climbs', { artifact_path: 'a/../../b.md' }, 'artifact_path'],
+    ['content_hash', { content_hash: undefined }, 'content_hash'],
+    ['a content_hash of no sense', { content_hash: 'sha256:abc' }, 'content_hash'],
+    ['hash_algorithm', { hash_algorithm: undefined }, 'hash_algorithm'],
+    ['an unknown hash_algorithm', { hash_algorithm: 'md5' }, 'hash_algorithm'],
+    ['content_body', { content_body: undefined }, 'content_body'],
+    ['a content_body that is no text', { content_body: { a: 1 } }, 'content_body'],
+    ['feature_slug', { feature_slug: '064-my-mission' }, 'feature_slug'],
+    ['a null feature_slug', { feature_slug: null }, 'feature_slug'],
+    ['mission_key', { mission_key: 'software-dev' }, 'mission_key'],
+  ])('D.49 %s is refused and nothing is kept', async (_what, more, field) => {
+    const tail = (await system.broker.jsm.streams.info('MISSIONS')).state.last_seq;
+    const answer = await push(upload(`refused for ${field}`, more));
+    expect(err(answer, 'INVALID_REQUEST', 400).field).toBe(field);
+    expect((await system.broker.jsm.streams.info('MISSIONS')).state.last_seq).toBe(tail);
+  });
+
+  test('D.52 a hash that is not that of the body is 400', async () => {
+    const bad = upload('text', { content_hash: `sha256:${hex('other')}` });
+    expect(err(await push(bad), 'INVALID_REQUEST', 400).field).toBe('content_hash');
+  });
+
+  test('D.52 524288 bytes are taken, one more is 413', async () => {
+    const most = 'é'.repeat(262_144);
+    expect(await status(upload(most))).toBe('stored');
+    const answer = await push(upload(`${most}x`));
+    expect(err(answer, 'PAYLOAD_TOO_LARGE', 413).field).toBe('content_body');
+  });
+
+  test('what is not there is not found', async () => {
+    const one = upload('only');
+    const path = one.artifact_path;
+    const fault = async (name: string, input: Data): Promise<string> =>
+      err(await system.call(way, `missions.${name}`, input), undefined, 404).code;
+    expect(await fault('artifacts', where(one))).toBe('NAMESPACE_NOT_FOUND');
+    expect(await fault('artifact', { ...where(one), path })).toBe('NAMESPACE_NOT_FOUND');
+    await push(one);
+    expect(await fault('artifact', { ...where(one), path: 'plan.md' })).toBe('ARTIFACT_NOT_FOUND');
+    const content_hash = hex('nobody');
+    expect(await fault('artifact', { ...where(one), path, content_hash })).toBe(
+      'ARTIFACT_NOT_FOUND',
+    );
+    expect(await fault('content', { sha256: content_hash })).toBe('ARTIFACT_NOT_FOUND');
+    const bad = await system.call(way, 'missions.artifacts', { ...where(one), cursor: 'x' });
+    expect(err(bad, 'INVALID_REQUEST', 400).field).toBe('cursor');
+  });
+});
+
+test('D.50 where events must come first: namespace_not_found, then index_entry_not_found, then 201', async () => {
+  await using strict = await startSystem({
+    roles: ['missions'],
+    env: { IRONCLAW_DOSSIER_INDEX: 'true' },
+  });
+  const one = upload('announced');
+  const { project_uuid, mission_slug } = one;
+  const push = (): Promise<Answer> => strict.call('http', 'missions.push-content', one);
+  const tell = (event_type: string, payload: Data) => {
+    const event = { event_id: randomUUID(), event_type, project_uuid, lamport_clock: 7 };
+    const subject = `mis.v1.${project_uuid}.${mission_slug}.${event_type}`;
+    const mission = { mission_slug, mission_number: '064', mission_type: 'software-dev' };
+    const data = JSON.stringify({ ...event, payload: { ...mission, ...payload } });
+    return strict.broker.js.publish(subject, data);
+  };
+  err(await push(), 'NAMESPACE_NOT_FOUND', 404);
+  await tell('MissionCreated', {});
+  err(await push(), 'INDEX_ENTRY_NOT_FOUND', 404);
+  await tell('MissionDossierArtifactIndexed', { artifact_id: { path: 'spec.md' } });
+  expect((await push()).status).toBe(201);
+  expect((await push()).status).toBe(200);
+  const last = await strict.broker.jsm.streams.getMessage('MISSIONS', { seq: 3 });
+  const event = last?.json<Data>();
+  expect(event, 'later than all that was seen').toMatchObject({ lamport_clock: 8 });
+  expect(event).toMatchObject({
+    schema_version: '3.0.0',
+    aggregate_type: 'MissionDossier',
+    aggregate_id: mission_slug,
+    payload: { mission_slug, mission_number: '064', mission_type: 'software-dev' },
+  });
+  expect(event?.build_id).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+});
+
+test('an object that is no content of a mission is not read through here', async () => {
+  const { putObject } = await import('#libs/broker');
+  const { sha256 } = await putObject(system.broker, Buffer.from('a secret of another run'));
+  const answer = await system.call('http', 'missions.content', { sha256 });
+  err(answer, 'ARTIFACT_NOT_FOUND', 404);
+});
