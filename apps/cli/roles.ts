@@ -14,6 +14,7 @@ export const ROLE_DOORS: Readonly<Record<Role, () => Promise<{ start: StartRole 
   sentinel: () => import('../sentinel/role.ts'),
   learning: () => import('../learning/role.ts'),
   missions: () => import('../missions/role.ts'),
+  projects: () => import('../projects/role.ts'),
 };
 
 /** In this order roles start: those that others call come first. They stop in the opposite order. */

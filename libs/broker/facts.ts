@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import { JetStreamApiCodes, JetStreamApiError } from '@nats-io/jetstream';
+import { headers as newHeaders, type Msg } from 'nats';
 import type { Broker } from './connect.ts';
-import { callBroker } from './failures.ts';
+import { brokerUnavailable, callBroker } from './failures.ts';
 
 const MOVED_ON = new Set<number>([
   JetStreamApiCodes.StreamWrongLastSequence,
@@ -49,4 +51,64 @@ export function publishAt(
       throw error;
     }
   });
+}
+
+/**
+ * Appends several messages to one literal subject, all or none, whose last message has sequence
+ * `expected` (0: it has none; undefined: whatever it has).
+ * @returns the sequence of the last; undefined: the subject has moved on
+ * @throws {DEPENDENCY_UNAVAILABLE} not known to be stored; read the subject and decide again
+ */
+export function publishAllAt(
+  broker: Broker,
+  subject: string,
+  messages: readonly Uint8Array[],
+  expected: number | undefined,
+): Promise<number | undefined> {
+  const [only] = messages;
+  if (only === undefined) throw new Error('nothing to publish');
+  if (messages.length === 1 && expected !== undefined) {
+    return publishAt(broker, subject, only, expected);
+  }
+  return callBroker(broker, async () => {
+    if (messages.length === 1) {
+      return (await broker.js.publish(subject, only, { timeout: TIMEOUT_MS, retries: 1 })).seq;
+    }
+    return commitBatch(broker, subject, messages, expected);
+  });
+}
+
+type BatchAck = { seq?: number; error?: { err_code?: number; description?: string } };
+
+/** ADR-50: the first is a request as well, as only its answer says why a batch was refused. */
+async function commitBatch(
+  { nc }: Broker,
+  subject: string,
+  messages: readonly Uint8Array[],
+  expected: number | undefined,
+): Promise<number | undefined> {
+  const batchId = randomUUID();
+  const answers = messages.map((data, index) => {
+    const headers = newHeaders();
+    headers.set('Nats-Batch-Id', batchId);
+    headers.set('Nats-Batch-Sequence', String(index + 1));
+    if (index === 0 && expected !== undefined) {
+      headers.set('Nats-Expected-Last-Subject-Sequence', String(expected));
+    }
+    const last = index === messages.length - 1;
+    if (last) headers.set('Nats-Batch-Commit', '1');
+    if (index === 0 || last) return nc.request(subject, data, { headers, timeout: TIMEOUT_MS });
+    nc.publish(subject, data, { headers });
+    return undefined;
+  });
+  const [opened, committed] = await Promise.all([answers[0], answers.at(-1)]);
+  const { seq, error } = ackOf(committed);
+  if (seq !== undefined) return seq;
+  const refusal = ackOf(opened).error ?? error;
+  if (refusal?.err_code !== undefined && MOVED_ON.has(refusal.err_code)) return undefined;
+  throw brokerUnavailable(`the batch is refused: ${refusal?.description ?? 'no reason is told'}`);
+}
+
+function ackOf(answer: Msg | undefined): BatchAck {
+  return answer === undefined || answer.data.length === 0 ? {} : answer.json<BatchAck>();
 }

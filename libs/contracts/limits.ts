@@ -49,6 +49,8 @@ export const LIMITS = {
   orderTokensDefault: 4_000,
   /** Text of a project document or bundle. */
   projectBytes: 4 * 1024 * 1024,
+  /** Body of an import: a document as text, with its escapes. */
+  projectBodyBytes: 8 * 1024 * 1024,
   /** Values in a project document or bundle. */
   projectNodes: 400_000,
   /** Phases of one project, artifacts of one project, comments of one artifact. */

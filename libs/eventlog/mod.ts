@@ -8,7 +8,16 @@ export type { Decode, EventBatch, PoisonMessage, StreamBatch } from './cursor.ts
 export { followBatches, type FollowOptions, followStream, type StreamOptions } from './follow.ts';
 export { createTurns, Later, type ReactorOptions, startReactor } from './react.ts';
 export { type LiveFilter, liveEvents } from './live.ts';
-export { ledgerTail, readBySeq, readFirst, readFrom, readSince, subjectVersion } from './read.ts';
+export {
+  ledgerTail,
+  readBySeq,
+  readFirst,
+  readFrom,
+  readSince,
+  readStream,
+  type StreamOf,
+  subjectVersion,
+} from './read.ts';
 export {
   deadSubject,
   jobSubject,
@@ -17,4 +26,5 @@ export {
   ledgerSubject,
   parseLedgerSubject,
   type Place,
+  projectSubject,
 } from './subjects.ts';

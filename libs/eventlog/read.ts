@@ -8,6 +8,7 @@ import { createInbox, type Msg } from 'nats';
 import { type Broker, brokerUnavailable, isBrokerUnavailable } from '#libs/broker';
 import { AppError, type StoredEvent } from '#libs/contracts';
 import { decodeEvent } from './codec.ts';
+import type { Decode } from './cursor.ts';
 import { inboxPrefix } from './publisher.ts';
 import { LEDGER_STREAM } from './subjects.ts';
 
@@ -101,12 +102,27 @@ export async function readFirst(broker: Broker, filter: string): Promise<StoredE
   return undefined;
 }
 
-export type EventPage = {
-  events: StoredEvent[];
+export type StreamPage<E> = {
+  events: E[];
   /** Last sequence read of each subject; bytes that are no event count, as the broker counts them. */
   versions: ReadonlyMap<string, number>;
   lastSeq: number;
 };
+export type EventPage = StreamPage<StoredEvent>;
+
+/** A stream to read and how its messages are read. */
+export type StreamOf<E> = { stream: string; decode: Decode<E> };
+const LEDGER: StreamOf<StoredEvent> = { stream: LEDGER_STREAM, decode: decodeEvent };
+
+/** As `readVersions`, of any stream that allows direct reads. */
+export function readStream<E>(
+  broker: Broker,
+  source: StreamOf<E>,
+  filter: string,
+  fromSeq: number,
+): AsyncGenerator<StreamPage<E>> {
+  return pagesOf(broker, source, filter, { seq: Math.max(1, fromSeq) });
+}
 
 async function* eventsOf(pages: AsyncGenerator<EventPage>): AsyncGenerator<StoredEvent[]> {
   for await (const { events } of pages) if (events.length > 0) yield events;
@@ -114,26 +130,41 @@ async function* eventsOf(pages: AsyncGenerator<EventPage>): AsyncGenerator<Store
 
 type Start = { seq: number } | { start_time: string };
 
-async function* readPages(
+function readPages(
   broker: Broker,
   filter: string,
   start: Start,
-  size = PAGE,
+  size?: number,
 ): AsyncGenerator<EventPage> {
+  return pagesOf(broker, LEDGER, filter, start, size);
+}
+
+async function* pagesOf<E>(
+  broker: Broker,
+  { stream, decode }: StreamOf<E>,
+  filter: string,
+  start: Start,
+  size = PAGE,
+): AsyncGenerator<StreamPage<E>> {
   let from = start;
   for (;;) {
     const { messages, pending } = await ask(broker, () =>
-      requestPage(broker, { ...from, batch: size, max_bytes: PAGE_BYTES, next_by_subj: filter }),
+      requestPage(broker, stream, {
+        ...from,
+        batch: size,
+        max_bytes: PAGE_BYTES,
+        next_by_subj: filter,
+      }),
     );
     if (messages.length === 0) return;
-    const events: StoredEvent[] = [];
+    const events: E[] = [];
     const versions = new Map<string, number>();
     let lastSeq = 0;
     for (const { headers, data } of messages) {
       lastSeq = Number(headers?.get('Nats-Sequence'));
       const subject = headers?.get('Nats-Subject') ?? '';
       versions.set(subject, lastSeq);
-      const decoded = decodeEvent(data, lastSeq, subject);
+      const decoded = decode(data, lastSeq, subject);
       if (decoded.ok) events.push(decoded.event);
     }
     yield { events, versions, lastSeq };
@@ -148,7 +179,7 @@ type Page = { messages: Msg[]; pending: number };
  * One batched direct get (ADR-31). The client library's own keeps a subscription of each call for
  * ever, and waits for ever when the connection breaks in the middle.
  */
-function requestPage(broker: Broker, query: object): Promise<Page> {
+function requestPage(broker: Broker, stream: string, query: object): Promise<Page> {
   const { nc } = broker;
   return new Promise<Page>((resolve, reject) => {
     const messages: Msg[] = [];
@@ -174,7 +205,7 @@ function requestPage(broker: Broker, query: object): Promise<Page> {
       },
     });
     try {
-      nc.publish(`$JS.API.DIRECT.GET.${LEDGER_STREAM}`, JSON.stringify(query), { reply: inbox });
+      nc.publish(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify(query), { reply: inbox });
     } catch (error) {
       fail((error as Error).message, error);
     }

@@ -29,28 +29,30 @@ import { validateProject } from './validate.ts';
 /** A phase of a plan that has no profile here. */
 export type NewPhase = {
   name: string;
-  artifacts?: {
-    name: string;
-    category: Category;
-    isGateBlocking: boolean;
-    /** Must be in the registry. Artifacts that block the gate need one. */
-    template?: { id: string; version: string };
-  }[];
+  artifacts?:
+    | {
+        name: string;
+        category: Category;
+        isGateBlocking: boolean;
+        /** Must be in the registry. Artifacts that block the gate need one. */
+        template?: { id: string; version: string } | undefined;
+      }[]
+    | undefined;
 };
 
 export type CreateProject = Author & {
   projectId: string;
   garrisonId: string;
   name: string;
-  description?: string;
+  description?: string | undefined;
   governanceMode: GovernanceMode;
   planId: string;
   /** Device that creates it; the project's owner is `owner:<device>`. */
   deviceId: string;
   /** Default: as the mode has it. */
-  templateSetProfile?: string;
+  templateSetProfile?: string | undefined;
   /** Phases, where the plan has none of its own. */
-  phases?: NewPhase[];
+  phases?: NewPhase[] | undefined;
 };
 
 /** Makes a new project of a plan; asked again for the same, it is done already. */

@@ -16,7 +16,10 @@ import { findArtifact, type ProjectState } from './state.ts';
 import { idText, isFilled, isHostileKey, pointLength } from './text.ts';
 
 /** Fields of a project that may be changed after creation. */
-export type UpdateProject = Author & { name?: string; description?: string };
+export type UpdateProject = Author & {
+  name?: string | undefined;
+  description?: string | undefined;
+};
 
 /** Fields that no command changes. */
 const IMMUTABLE = ['id', 'created', 'governance_mode', 'plan', 'plan_id', 'schema_version'];

@@ -118,6 +118,24 @@ export const CONFIG = z.object({
     .stringbool()
     .default(false)
     .describe('whether content of a mission is taken only after the events that announce it'),
+  IRONCLAW_PLANS: list
+    .default([])
+    .describe('folders with plans of projects, as JSON, beside the built-in cpmai'),
+  IRONCLAW_PROJECT_SIGNATURES: z
+    .stringbool()
+    .default(false)
+    .describe('whether a project is taken in only if a known key has signed it'),
+  IRONCLAW_PROJECT_WAIVERS_MAX: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(10_000)
+    .default(0)
+    .describe('waivers in force in one phase of a project; 0: no limit'),
+  IRONCLAW_PROJECT_GO_AFTER_NO_GO: z
+    .stringbool()
+    .default(true)
+    .describe('whether a gate may be decided go while an earlier phase was decided no-go'),
   IRONCLAW_ALLOWED_HOSTS: list.default([]).describe('Host names accepted beside the bound one'),
   ...BEHAVIOUR,
 });
@@ -128,6 +146,14 @@ export type WatchLimits = {
   heartbeatMs: number;
   commitMs: number;
   orphanMs: number;
+};
+
+/** What projects are held to beyond their schema. */
+export type ProjectPolicy = {
+  signaturesRequired: boolean;
+  /** Waivers in force in one phase. 0: no limit. */
+  waiversPerPhaseMax: number;
+  goAfterNoGo: boolean;
 };
 
 /** Settings of one process, read once at start. */
@@ -161,6 +187,8 @@ export type Config = {
   queueStallMs: number;
   expectRoles: readonly string[];
   dossierIndexRequired: boolean;
+  planDirs: readonly string[];
+  projects: ProjectPolicy;
   allowedHosts: readonly string[];
 };
 
@@ -245,6 +273,12 @@ export function configFromEnv(env: Env): Config {
     queueStallMs: values.IRONCLAW_QUEUE_STALL_MS,
     expectRoles: values.IRONCLAW_EXPECT_ROLES,
     dossierIndexRequired: values.IRONCLAW_DOSSIER_INDEX,
+    planDirs: values.IRONCLAW_PLANS,
+    projects: {
+      signaturesRequired: values.IRONCLAW_PROJECT_SIGNATURES,
+      waiversPerPhaseMax: values.IRONCLAW_PROJECT_WAIVERS_MAX,
+      goAfterNoGo: values.IRONCLAW_PROJECT_GO_AFTER_NO_GO,
+    },
     allowedHosts: values.IRONCLAW_ALLOWED_HOSTS,
   };
 }
@@ -257,6 +291,8 @@ export function stateLayout(stateDir: string) {
     views: join(stateDir, 'views'),
     theaters: join(stateDir, 'theaters'),
     log: join(stateDir, 'log'),
+    /** Signing keys of projects, their private halves among them. */
+    projectKeys: join(stateDir, 'keys', 'projects.json'),
     /** Code that unit processes run. */
     units: join(stateDir, 'units'),
     /** What a running `up` tells other commands: its pid, URLs and ports. */

@@ -1,5 +1,13 @@
 export { type Commanded, command } from './command.ts';
-export { CONFIG, type Config, configFromEnv, stateLayout, type WatchLimits } from './config.ts';
+export {
+  CONFIG,
+  type Config,
+  configFromEnv,
+  type ProjectPolicy,
+  stateLayout,
+  type WatchLimits,
+} from './config.ts';
+export { loadEngine } from './plans.ts';
 export { healthHandler, type RoleContext, type RunningRole, type StartRole } from './role.ts';
 export { publishJob } from './jobs.ts';
 export { armPeriodic, nextBoundary, PATROL_TIMER } from './periodic.ts';

@@ -190,7 +190,7 @@ function baseHeaders(call: Call): Record<string, string> {
   };
   if (call.foreignOrigin !== undefined) {
     headers['access-control-allow-origin'] = call.foreignOrigin;
-    headers['access-control-expose-headers'] = 'x-request-id, retry-after';
+    headers['access-control-expose-headers'] = 'etag, x-request-id, retry-after';
     headers.vary = 'Origin';
   }
   return headers;
@@ -202,7 +202,7 @@ function options(call: Call, site: Site): Response {
   if (call.foreignOrigin !== undefined) {
     headers['access-control-allow-methods'] = site.allow;
     headers['access-control-allow-headers'] =
-      'authorization, content-type, idempotency-key, last-event-id, x-request-id';
+      'authorization, content-type, idempotency-key, if-match, last-event-id, x-request-id';
     headers['access-control-max-age'] = '600';
   }
   return new Response(null, { status: 204, headers });

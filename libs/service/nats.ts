@@ -151,6 +151,8 @@ function respond(broker: Broker, msg: Msg, outcome: Outcome, logger: Logger): vo
   }
   const headers = newHeaders();
   headers.set(WIRE.status, String(status));
+  const etag = outcome.headers?.etag;
+  if (etag !== undefined) headers.set(WIRE.etag, etag);
   try {
     msg.respond(text, { headers });
   } catch (error) {

@@ -111,6 +111,40 @@ export const ROUTES: Readonly<Record<string, string>> = {
   'missions.content': 'GET /content/{sha256}',
   'missions.record-origin': 'POST /origins',
   'missions.health': 'GET /health',
+  'projects.create': 'POST /projects',
+  'projects.import': 'POST /imports',
+  'projects.list': 'GET /projects',
+  'projects.get': 'GET /projects/{project_id}',
+  'projects.as-of': 'GET /projects/{project_id}/as-of',
+  'projects.history': 'GET /projects/{project_id}/history',
+  'projects.decisions': 'GET /projects/{project_id}/decisions',
+  'projects.update': 'POST /projects/{project_id}',
+  'projects.update-artifact': 'POST /projects/{project_id}/artifacts/{artifact_id}',
+  'projects.apply-waiver': 'POST /projects/{project_id}/artifacts/{artifact_id}/waiver',
+  'projects.remove-waiver': 'DELETE /projects/{project_id}/artifacts/{artifact_id}/waiver',
+  'projects.add-comment': 'POST /projects/{project_id}/artifacts/{artifact_id}/comments',
+  'projects.resolve-comment':
+    'POST /projects/{project_id}/artifacts/{artifact_id}/comments/{comment_id}/resolve',
+  'projects.reopen-comment':
+    'POST /projects/{project_id}/artifacts/{artifact_id}/comments/{comment_id}/reopen',
+  'projects.gate': 'GET /projects/{project_id}/phases/{phase_id}/gate',
+  'projects.decide-gate': 'POST /projects/{project_id}/phases/{phase_id}/gate',
+  'projects.reopen-gate': 'POST /projects/{project_id}/phases/{phase_id}/gate/reopen',
+  'projects.heartbeat': 'POST /projects/{project_id}/heartbeat',
+  'projects.propose-draft': 'POST /projects/{project_id}/artifacts/{artifact_id}/drafts',
+  'projects.accept-draft':
+    'POST /projects/{project_id}/artifacts/{artifact_id}/drafts/{draft_id}/accept',
+  'projects.dismiss-draft':
+    'POST /projects/{project_id}/artifacts/{artifact_id}/drafts/{draft_id}/dismiss',
+  'projects.revert': 'POST /projects/{project_id}/revert',
+  'projects.migrate': 'POST /projects/{project_id}/migrate',
+  'projects.export': 'GET /projects/{project_id}/export',
+  'projects.verify': 'GET /projects/{project_id}/verify',
+  'projects.keys': 'GET /keys',
+  'projects.rotate-key': 'POST /keys',
+  'projects.trust-key': 'POST /keys/trust',
+  'projects.key': 'GET /keys/{key_id}',
+  'projects.health': 'GET /health',
 };
 
 const TIMEOUT_MS = 20_000;

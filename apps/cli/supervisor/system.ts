@@ -21,6 +21,7 @@ const CONTROL_ROLES = [
   'co',
   'learning',
   'missions',
+  'projects',
   'duty-officer',
   'sentinel',
   'gateway',

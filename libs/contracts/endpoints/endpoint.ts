@@ -15,6 +15,7 @@ export const ROLES = [
   'sentinel',
   'learning',
   'missions',
+  'projects',
 ] as const;
 export type Role = (typeof ROLES)[number];
 

@@ -4,6 +4,7 @@ import { GATEWAY } from './gateway.ts';
 import { LEARNING } from './learning.ts';
 import { LEDGER } from './ledger.ts';
 import { MISSIONS } from './missions.ts';
+import { PROJECTS } from './projects.ts';
 import { VAULT } from './vault.ts';
 import { DUTY_OFFICER, OBSERVER, SENTINEL } from './watch.ts';
 import { INTEGRATION, WORKER } from './work.ts';
@@ -21,6 +22,7 @@ export const API = {
   sentinel: SENTINEL,
   learning: LEARNING,
   missions: MISSIONS,
+  projects: PROJECTS,
 } as const;
 
 export const ENDPOINTS: readonly Endpoint[] = Object.values(API).flatMap((role) =>
