@@ -52,8 +52,16 @@ function isFilledIn(artifact: Json, { state, template }: Binding): boolean {
     const { rationale, notes } = artifact;
     return Math.max(trimmedLength(rationale), trimmedLength(notes)) >= COMPLETION_CHARS_MIN;
   }
-  const values = valuesOf(artifact);
-  return fields.every((field) => isFieldSatisfied(field, own(values, field.fieldId)));
+  return missingFields(artifact, { state, template }).length === 0;
+}
+
+/** Ids of the required fields of a template that an artifact has not filled in yet. */
+export function missingFields(artifact: unknown, { template }: Binding): string[] {
+  const values = isObject(artifact) ? valuesOf(artifact) : {};
+  const fields = template?.fields ?? [];
+  return fields
+    .filter((field) => !isFieldSatisfied(field, own(values, field.fieldId)))
+    .map(({ fieldId }) => fieldId);
 }
 
 /** True if a value is enough for a field; a field that is not required takes anything. */

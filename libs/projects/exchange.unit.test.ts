@@ -262,7 +262,11 @@ describe('import', () => {
   test('a stale integrity block does not stay in the project', () => {
     const book = importedBook(into(undefined, signed().text));
     expect(book.document()).not.toHaveProperty('integrity');
-    expect(book.events[0]?.payload).toMatchObject({ signature: 'valid', key_id: key?.keyId });
+    expect(book.events[0]?.payload).toMatchObject({
+      signature: 'valid',
+      key_id: key?.keyId,
+      history: { entries: 1 },
+    });
   });
 });
 
@@ -328,6 +332,33 @@ describe('history', () => {
     const half = foldProject(events.slice(0, 2), documents);
     const snapshot = JSON.parse(JSON.stringify(half)) as ProjectState;
     expect(foldProject(events, documents, snapshot)).toEqual(state);
+  });
+});
+
+describe('the meaning of schema 1 is frozen', () => {
+  // A change of one of these is a change of what stored documents and histories mean: it needs a
+  // new schema, engine, template or chain version, never another number here.
+  test('a new project, its templates and its history', () => {
+    const book = newBook({ planId: 'cpmai', governanceMode: 'solo' });
+    const artifact = artifactId(book);
+    const rationale = 'Port authority already signed this off';
+    book.apply(applyWaiver(book.current(), { ...by('lee', 40), artifactId: artifact, rationale }));
+    expect(projectHash(book.document())).toBe(
+      'eedf013e7aabdcd3f691cba19aaff5e0d68fb4c13f72cf4034073920c1d5e0b2',
+    );
+    expect(historyHead(book.current()).head).toBe(
+      'c7e955cc29427fe46b1b804e6716bfb3b6d4c4ef78c2177c1d799fb4c0171a7f',
+    );
+  });
+
+  test('a document of old', () => {
+    const comments = [{ content: 'tide?' }];
+    const artifact = { id: 'a', name: 'Project Charter', status: 'not-required', comments };
+    const old = { id: 'old', name: 'Old', phases: [{ id: 1, name: 'A', artifacts: [artifact] }] };
+    const { project } = read(JSON.stringify(old), { mode: 'lenient' });
+    expect(projectHash(project ?? {})).toBe(
+      'cbf20500558431083f8a5bf36e786f6a541c61db04d5b329da41925369a395c0',
+    );
   });
 });
 

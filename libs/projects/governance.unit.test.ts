@@ -9,12 +9,15 @@ import {
   bindingOf,
   checkRevision,
   computeState,
+  createEngine,
+  createProject,
   createTemplateRegistry,
   decideGate,
   decisionsOf,
   dismissDraft,
   heartbeat,
   isFieldSatisfied,
+  missingFields,
   normalizeProject,
   NO_TEMPLATES,
   phaseStateOf,
@@ -28,6 +31,7 @@ import {
   revertTo,
   type Template,
   type TemplateField,
+  templateFault,
   templateHash,
   updateArtifact,
   updateProject,
@@ -550,6 +554,43 @@ describe('agents', () => {
       [artifact]: { draft_id: 'd-2' },
     });
   });
+});
+
+test('a project is created once; another of its id is refused', () => {
+  const state = newBook().current();
+  const command = {
+    ...by('kim', 9),
+    projectId: 'p-1',
+    garrisonId: 'g',
+    name: 'Harbour',
+    governanceMode: 'team' as const,
+    planId: 'harbour-plan',
+    deviceId: 'dev-7',
+  };
+  expect(typesOf(createProject(state, command, engine))).toEqual([]);
+  const other = createProject(state, { ...command, governanceMode: 'solo' }, engine);
+  expect(refusalOf(other)).toBe('PROJECT_EXISTS');
+  const bad = { ...command, projectId: 'bad id' };
+  expect(fieldOf(createProject(undefined, bad, engine))).toBe('project_id');
+  expect(fieldOf(createProject(undefined, command, engine))).toBe('phases');
+  const nameless = { ...command, name: ' ' };
+  expect(fieldOf(createProject(undefined, nameless, engine))).toBe('name');
+});
+
+test('what an artifact lacks of its template is named', () => {
+  const book = newBook();
+  const [artifact] = book.document().phases[0]?.artifacts ?? [];
+  expect(missingFields(artifact, bindingOf(artifact, 1, engine.registry))).toEqual(['depth']);
+});
+
+test.each([
+  [null, 'is not an object'],
+  [{ template_id: 't', template_version: '1', name: ' ', fields: [] }, 'name must'],
+  [{ template_id: 't', template_version: '1', name: 'T' }, 'fields must'],
+  [{ template_id: 't', template_version: '1', name: 'T', fields: [{}] }, 'fields[0]'],
+])('a template that is none is refused: %#', (template, reason) => {
+  expect(templateFault(template)).toContain(reason);
+  expect(() => createEngine([], [template as Template])).toThrow(TypeError);
 });
 
 test('an artifact that blocks the gate and has no template is refused at creation', () => {

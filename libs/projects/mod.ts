@@ -5,6 +5,7 @@ export {
   COMPLETION_CHARS_MIN,
   isFieldSatisfied,
   isWaiverValid,
+  missingFields,
   WAIVER_CHARS_MIN,
 } from './artifact-state.ts';
 export {

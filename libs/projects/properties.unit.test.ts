@@ -1,10 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { parseProjectEvent } from '#libs/contracts';
 import {
   canonicalJson,
   contextOf,
   diffPaths,
   diffValues,
+  entryHash,
   exportProject,
   foldProject,
   historyHead,
@@ -199,6 +201,18 @@ describe('projects with a life behind them', () => {
         expect(foldProject(events, documents, half)).toEqual(state);
         // An event that is folded again changes nothing.
         expect(foldProject(events, documents, state)).toBe(state);
+      }),
+    );
+  });
+
+  test('every event is of its declared shape, and reads back as it was hashed', () => {
+    fc.assert(
+      fc.property(plan, steps, (given, taken) => {
+        for (const { seq: _seq, ...event } of livedBook(given, taken).events) {
+          const parsed = parseProjectEvent(JSON.parse(JSON.stringify(event)));
+          expect(parsed).toEqual(event);
+          expect(entryHash(parsed)).toBe(event.hash);
+        }
       }),
     );
   });
