@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { type ErrorCode, LIMITS } from '#libs/contracts';
 import {
   acceptDraft,
+  acceptsByTime,
   addComment,
   applyWaiver,
   artifactStateOf,
@@ -17,6 +18,7 @@ import {
   dismissDraft,
   heartbeat,
   isFieldSatisfied,
+  linkAgent,
   missingFields,
   normalizeProject,
   NO_TEMPLATES,
@@ -461,6 +463,12 @@ describe('artifacts and comments', () => {
   });
 });
 
+test('E.68 a writer without revisions may be 2000 ms older than what is stored, not 2001', () => {
+  const stored = '2026-01-01T00:00:02.001Z';
+  expect(acceptsByTime(stored, '2026-01-01T00:00:00.001Z')).toBe(true);
+  expect(acceptsByTime(stored, '2026-01-01T00:00:00.000Z')).toBe(false);
+});
+
 describe('agents', () => {
   test('E.70 40 heartbeats decided on one state: 40 agents are linked', () => {
     const book = newBook();
@@ -473,6 +481,21 @@ describe('agents', () => {
     for (const decision of decisions) book.apply(decision);
     expect(book.document().openclaw.linkedAgentIds).toEqual(agents);
     expect(book.current().revision).toBe(state.revision);
+  });
+
+  test('an agent is linked once; there may be so many, and one of a wrong id is none', () => {
+    const book = newBook();
+    const link = (agentId: string) => linkAgent(book.current(), { ...by('kim', 2), agentId });
+    book.apply(link('agent-1'));
+    expect(typesOf(link('agent-1'))).toEqual([]);
+    expect(fieldOf(link('no id'))).toBe('agent_id');
+    const full = Array.from({ length: LIMITS.projectAgents }, (_, index) => `a-${index}`);
+    const { openclaw } = book.document();
+    const document = { ...book.document(), openclaw: { ...openclaw, linkedAgentIds: full } };
+    const crowded = { ...book.current(), document };
+    const beat = (agentId: string) => heartbeat(crowded, { ...by(agentId, 3), agentId });
+    expect(refusalOf(beat('one-more'))).toBe('PAYLOAD_TOO_LARGE');
+    expect(typesOf(beat('a-7'))).toEqual(['AGENT_HEARTBEAT']);
   });
 
   test('E.71 a heartbeat twice: one agent, the newer time; nothing else changes', () => {

@@ -37,6 +37,7 @@ export {
   draftOf,
   heartbeat,
   type JudgeDraft,
+  linkAgent,
   type ProposeDraft,
   proposeDraft,
 } from './decide-agent.ts';
