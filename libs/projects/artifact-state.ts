@@ -1,5 +1,5 @@
 import type { Binding, BindingState, TemplateField } from './templates.ts';
-import { inkLength, isFilled, isObject, type Json, listOf, trimmedLength } from './text.ts';
+import { isFilled, isInkAtLeast, isObject, isTrimmedAtLeast, type Json, listOf } from './text.ts';
 
 /** Code points that are not white space in the rationale of a waiver that counts. */
 export const WAIVER_CHARS_MIN = 20;
@@ -26,7 +26,7 @@ export function isWaiverValid(waiver: unknown): boolean {
 
 /** True for a rationale that is long enough for a waiver. */
 export function isWaiverLongEnough(rationale: unknown): boolean {
-  return inkLength(rationale) >= WAIVER_CHARS_MIN;
+  return isInkAtLeast(rationale, WAIVER_CHARS_MIN);
 }
 
 /** Judges one artifact from its content alone; a status that is stored in it is never looked at. */
@@ -50,10 +50,18 @@ function isFilledIn(artifact: Json, { state, template }: Binding): boolean {
   const fields = template?.fields ?? [];
   if (fields.length === 0) {
     const { rationale, notes } = artifact;
-    return Math.max(trimmedLength(rationale), trimmedLength(notes)) >= COMPLETION_CHARS_MIN;
+    return [rationale, notes].some((text) => isTrimmedAtLeast(text, COMPLETION_CHARS_MIN));
   }
-  const values = valuesOf(artifact);
-  return fields.every((field) => isFieldSatisfied(field, own(values, field.fieldId)));
+  return missingFields(artifact, { state, template }).length === 0;
+}
+
+/** Ids of the required fields of a template that an artifact has not filled in yet. */
+export function missingFields(artifact: unknown, { template }: Binding): string[] {
+  const values = isObject(artifact) ? valuesOf(artifact) : {};
+  const fields = template?.fields ?? [];
+  return fields
+    .filter((field) => !isFieldSatisfied(field, own(values, field.fieldId)))
+    .map(({ fieldId }) => fieldId);
 }
 
 /** True if a value is enough for a field; a field that is not required takes anything. */
@@ -62,7 +70,7 @@ export function isFieldSatisfied(field: TemplateField | null | undefined, value:
   switch (field.type) {
     case 'short_text':
     case 'long_text':
-      return isFilled(value) && trimmedLength(value) >= (field.validation?.minLength ?? 0);
+      return isFilled(value) && isTrimmedAtLeast(value, field.validation?.minLength ?? 0);
     case 'selection':
     case 'date':
       return isFilled(value);

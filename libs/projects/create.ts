@@ -3,6 +3,7 @@ import { EMPTY_CHAIN } from './chain.ts';
 import {
   type Author,
   draftFor,
+  nothing,
   type ProjectDecision,
   refuse,
   refuseDocument,
@@ -65,7 +66,7 @@ export function createProject(
   if (!isId(projectId)) return refused(invalid('project_id', 'must be an id'));
   if (!isFilled(command.name)) return refused(invalid('name', 'must not be blank'));
   if (!isFilled(command.deviceId)) return refused(invalid('device_id', 'must not be blank'));
-  if (state !== undefined) return refuse('PROJECT_EXISTS', { id: projectId });
+  if (state !== undefined) return again(state, command);
   const phases = phasesFor(command, engine);
   if (phases instanceof AppError) return refused(phases);
   const document = newDocument(command, phases, engine.plans.find(command.planId));
@@ -78,6 +79,19 @@ export function createProject(
   const draft = draftFor(base, { ...command, savedFrom: command.deviceId });
   const ref = draft.store(document);
   return draft.link('PROJECT_CREATED', { document: ref, plan_id: command.planId }).done();
+}
+
+/**
+ * The same project asked for again is done already; another of its id is refused. Its name may have
+ * been changed since, so that is not compared.
+ */
+function again(state: ProjectState, command: CreateProject): ProjectDecision {
+  const { id, plan_id, governance_mode, project_owner } = state.document;
+  const same =
+    plan_id === command.planId &&
+    governance_mode === command.governanceMode &&
+    project_owner === ownerOf(command);
+  return same ? nothing(state) : refuse('PROJECT_EXISTS', { id });
 }
 
 function newDocument(

@@ -16,6 +16,16 @@ import type { Draft } from './evolve.ts';
 import { findArtifact, type ProjectState } from './state.ts';
 import { isHostileKey, isObject } from './text.ts';
 
+/** Links an agent to a project; one that is linked is linked already. */
+export function linkAgent(
+  state: ProjectState,
+  command: Author & { agentId: string },
+): ProjectDecision {
+  const fault = agentFault(state, command.agentId);
+  if (fault !== undefined) return fault;
+  return agentDecision(state, command, linkOf(state, command.agentId));
+}
+
 /**
  * An agent says that it is there; the first time links it. Appended whatever the revision, so any
  * number of agents at once are all kept, and nobody's edit meets a conflict because of them.
@@ -25,17 +35,23 @@ export function heartbeat(
   command: Author & { agentId: string },
 ): ProjectDecision {
   const { agentId: agent_id } = command;
-  if (!isId(agent_id)) return refused(invalid('agent_id', 'must be an id'));
-  const { linkedAgentIds } = state.document.openclaw;
-  const linked = linkedAgentIds.includes(agent_id);
-  if (!linked && linkedAgentIds.length >= LIMITS.projectAgents) {
-    return refuse('PAYLOAD_TOO_LARGE', { what: 'number of agents', limit: LIMITS.projectAgents });
-  }
-  const payload = { agent_id };
-  return agentDecision(state, command, [
-    ...(linked ? [] : [{ type: 'AGENT_LINKED' as const, payload }]),
-    { type: 'AGENT_HEARTBEAT' as const, payload },
-  ]);
+  const fault = agentFault(state, agent_id);
+  if (fault !== undefined) return fault;
+  const beat = { type: 'AGENT_HEARTBEAT' as const, payload: { agent_id } };
+  return agentDecision(state, command, [...linkOf(state, agent_id), beat]);
+}
+
+function linkOf({ document }: ProjectState, agent_id: string) {
+  if (document.openclaw.linkedAgentIds.includes(agent_id)) return [];
+  return [{ type: 'AGENT_LINKED' as const, payload: { agent_id } }];
+}
+
+function agentFault({ document }: ProjectState, agentId: string): ProjectDecision | undefined {
+  if (!isId(agentId)) return refused(invalid('agent_id', 'must be an id'));
+  const { linkedAgentIds } = document.openclaw;
+  const limit = LIMITS.projectAgents;
+  if (linkedAgentIds.length < limit || linkedAgentIds.includes(agentId)) return undefined;
+  return refuse('PAYLOAD_TOO_LARGE', { what: 'number of agents', limit });
 }
 
 export type ProposeDraft = Author & {

@@ -84,6 +84,7 @@ function imported(
   const base = over ?? { chain: EMPTY_CHAIN, revision: 0, garrison_id };
   const draft = draftFor({ ...base, projectId: project.id }, command);
   const signature = integrity?.signature ?? 'absent';
+  const history = integrity?.history;
   const payload: ProjectPayload<'PROJECT_IMPORTED'> = {
     document: draft.store(project),
     replaces: over !== undefined,
@@ -94,6 +95,7 @@ function imported(
     signature: signature === 'invalid' ? 'absent' : signature,
     key_id: integrity?.key_id ?? null,
     copy_of,
+    ...(history && { history: { entries: history.entries, head: history.head } }),
   };
   draft.link('PROJECT_IMPORTED', payload);
   if (from !== null && from !== SCHEMA_VERSION) {

@@ -8,7 +8,7 @@ import {
   type StoredProjectEvent,
 } from '#libs/contracts';
 import { canonicalJson } from './canonical.ts';
-import { type ChainEntry, EMPTY_CHAIN, headAfter } from './chain.ts';
+import { type ChainEntry, headAfter } from './chain.ts';
 import {
   type AgentBlock,
   type Artifact,
@@ -78,9 +78,6 @@ export function foldProject(
   for (const event of events) state = evolveProject(state, event, documents);
   return state;
 }
-
-/** The chain before a project's first event, for a decision about one that is not there yet. */
-export const NO_PROJECT = { chain: EMPTY_CHAIN, revision: 0 };
 
 function loaded(ref: ObjectRef, documents: Documents): ProjectDocument {
   const document = documents(ref);

@@ -120,10 +120,12 @@ function historyReport(
 ): IntegrityReport['history'] {
   if (!isObject(value)) return null;
   const { entries, head, signature_b64url } = value;
-  if (typeof entries !== 'number' || typeof head !== 'string') return null;
-  const signed = historyText(hash, { entries, head });
+  if (!Number.isSafeInteger(entries) || Number(entries) < 0) return null;
+  if (typeof head !== 'string' || !/^[0-9a-f]{64}$/.test(head)) return null;
+  const claimed = { entries: Number(entries), head };
+  const signed = historyText(hash, claimed);
   const signature = signature_b64url == null ? 'absent' : judge(signed, signature_b64url);
-  return { entries, head, signature };
+  return { ...claimed, signature };
 }
 
 function historyText(hash: string, { entries, head }: { entries: number; head: string }): string {

@@ -5,6 +5,7 @@ export {
   COMPLETION_CHARS_MIN,
   isFieldSatisfied,
   isWaiverValid,
+  missingFields,
   WAIVER_CHARS_MIN,
 } from './artifact-state.ts';
 export {
@@ -36,6 +37,7 @@ export {
   draftOf,
   heartbeat,
   type JudgeDraft,
+  linkAgent,
   type ProposeDraft,
   proposeDraft,
 } from './decide-agent.ts';

@@ -1,6 +1,6 @@
 import { isWaiverLongEnough } from './artifact-state.ts';
 import type { GateStatus, GovernanceMode } from './document.ts';
-import { inkLength, isObject } from './text.ts';
+import { isInkAtLeast, isObject } from './text.ts';
 
 /** Code points that are not white space in the notes of a solo decision. */
 export const SOLO_NOTES_CHARS_MIN = 30;
@@ -54,7 +54,7 @@ function decisionVerdict(
   { goAfterNoGo = true }: GovernancePolicy,
 ): PolicyVerdict {
   const { decision, governanceMode, notes, hasPriorNoGo = false } = action;
-  if (governanceMode === 'solo' && inkLength(notes) < SOLO_NOTES_CHARS_MIN) {
+  if (governanceMode === 'solo' && !isInkAtLeast(notes, SOLO_NOTES_CHARS_MIN)) {
     const reason = `must have at least ${SOLO_NOTES_CHARS_MIN} characters that are not white space`;
     return { allowed: false, field: 'notes', reason };
   }

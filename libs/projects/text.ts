@@ -23,25 +23,31 @@ export function isIsoTime(value: unknown): value is string {
   return Number.isFinite(ms) && new Date(ms).toISOString() === value;
 }
 
-/** Length in Unicode code points, without the white space around. */
-export function trimmedLength(value: unknown): number {
-  return typeof value === 'string' ? pointLength(value.trim()) : 0;
-}
-
 /** Length in Unicode code points. */
 export function pointLength(text: string): number {
-  return countPoints(text, () => true);
+  let length = 0;
+  for (const _point of text) length += 1;
+  return length;
 }
 
-/** Number of code points that are not white space. */
-export function inkLength(value: unknown): number {
-  return typeof value === 'string' ? countPoints(value, (point) => !/\s/u.test(point)) : 0;
+/** True for a text of at least `min` code points, without the white space around. */
+export function isTrimmedAtLeast(value: unknown, min: number): boolean {
+  return typeof value === 'string' && hasPoints(value.trim(), min, () => true);
 }
 
-function countPoints(text: string, counts: (point: string) => boolean): number {
-  let count = 0;
-  for (const point of text) if (counts(point)) count += 1;
-  return count;
+/** True for a text of at least `min` code points that are not white space. */
+export function isInkAtLeast(value: unknown, min: number): boolean {
+  return typeof value === 'string' && hasPoints(value, min, (point) => !/\s/u.test(point));
+}
+
+/** Looks no further than it must: texts from outside may be long. */
+function hasPoints(text: string, min: number, counts: (point: string) => boolean): boolean {
+  let left = min;
+  for (const point of text) {
+    if (left <= 0) return true;
+    if (counts(point)) left -= 1;
+  }
+  return left <= 0;
 }
 
 /** The text that an id stands for in comparisons: 1, "1" and " 1 " are one id. Undefined: no id. */

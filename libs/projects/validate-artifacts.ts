@@ -68,8 +68,9 @@ function* checkArtifact(
   yield* checkComments(artifact.comments, label, `${path}.comments`);
 }
 
-/** Only an artifact that blocks a gate must have a template; of others it is worth a warning. */
+/** An artifact that blocks no gate may be free text; one that blocks it needs a template. */
 function* checkBinding(artifact: Json, id: string, path: string): Generator<Finding> {
+  if (artifact.isGateBlocking === false) return;
   const level = artifact.isGateBlocking ? 'error' : 'warning';
   if (artifact.template_id === null) {
     yield { ...finding('TEMPLATE_ID_MISSING', `${path}.template_id`, { id }), level };

@@ -382,7 +382,7 @@ describe('E.43 E.44 E.45 E.67 bundles', () => {
     ]);
   });
 
-  test('E keys are made, listed, rotated; the private half stays in the state folder, for its user alone', async () => {
+  test('E keys are made, listed, rotated; private halves are for their user alone', async () => {
     const first = ok(await call('rotate-key'), 201);
     const second = ok(await call('rotate-key'), 201);
     const answer = await call('keys');

@@ -45,6 +45,8 @@ export const PROJECT_EVENTS = {
     source_hash: sha256,
     signature: z.enum(['valid', 'absent', 'unknown-key']),
     key_id: z.string().nullable(),
+    /** Where the history of the document's origin stood when it was exported. */
+    history: z.looseObject({ entries: z.int().min(0), head: z.string() }).optional(),
     /** Id it came under, where it was given a new one. */
     copy_of: z.string().nullable(),
   }),
