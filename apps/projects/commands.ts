@@ -9,6 +9,7 @@ import {
   decideGate,
   dismissDraft,
   heartbeat,
+  linkAgent,
   migrateStored,
   type ProjectDecision,
   type ProjectState,
@@ -37,6 +38,7 @@ type Names =
   | 'decideGate'
   | 'reopenGate'
   | 'heartbeat'
+  | 'linkAgent'
   | 'proposeDraft'
   | 'acceptDraft'
   | 'dismissDraft'
@@ -124,7 +126,8 @@ function documentHandlers(
       const done = await store.command(projectId, undefined, (state) =>
         createProject(state, command, engine),
       );
-      return tagged(doneBody(done), done.state.revision, 201);
+      const made = done.events.length > 0;
+      return tagged(doneBody(done), done.state.revision, made ? 201 : 200);
     },
     update: (input, ctx) => {
       const { project_id: _id, actor_id, device_id, expected_revision, ...fields } = input;
@@ -170,7 +173,7 @@ function commentHandlers(change: Change): Part<'addComment' | 'resolveComment' |
 function agentHandlers(
   desk: Desk,
   change: Change,
-): Part<'heartbeat' | 'proposeDraft' | 'acceptDraft' | 'dismissDraft'> {
+): Part<'heartbeat' | 'linkAgent' | 'proposeDraft' | 'acceptDraft' | 'dismissDraft'> {
   return {
     heartbeat: async ({ project_id: id, agent_id: agentId }, ctx) => {
       const author = authorOf(desk, { actor_id: agentId }, ctx);
@@ -180,6 +183,8 @@ function agentHandlers(
       const { linkedAgentIds, lastAgentHeartbeat } = state.document.openclaw;
       return { agent_id: agentId, linkedAgentIds: [...linkedAgentIds], lastAgentHeartbeat };
     },
+    linkAgent: ({ agent_id: agentId, ...input }, ctx) =>
+      change(input, ctx, (state, author) => linkAgent(state, { ...author, agentId })),
     proposeDraft: ({ agent_id: agentId, ...input }, ctx) => {
       const { artifact_id: artifactId, draft_id: draftId, content } = input;
       return change({ ...input, actor_id: agentId }, ctx, (state, author) =>

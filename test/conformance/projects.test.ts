@@ -25,7 +25,9 @@ describe.each(WAYS)('E projects over %s', (way) => {
     const input = { project_id, name: 'Assistant', governance_mode: 'solo', device_id: 'laptop' };
     const made = ok(await call('create', input), 201);
     expect(made).toMatchObject({ project_id, changed: true });
-    expect(err(await call('create', input), 'PROJECT_EXISTS', 409).message).toContain(project_id);
+    expect(ok(await call('create', input), 200)).toMatchObject({ changed: false });
+    const other = await call('create', { ...input, governance_mode: 'team' });
+    expect(err(other, 'PROJECT_EXISTS', 409).message).toContain(project_id);
     const { document, state, revision } = await stateOf(project_id);
     expect(document).toMatchObject({ id: project_id, project_owner: 'owner:laptop' });
     expect(document).not.toHaveProperty('state');

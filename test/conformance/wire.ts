@@ -131,6 +131,7 @@ export const ROUTES: Readonly<Record<string, string>> = {
   'projects.decide-gate': 'POST /projects/{project_id}/phases/{phase_id}/gate',
   'projects.reopen-gate': 'POST /projects/{project_id}/phases/{phase_id}/gate/reopen',
   'projects.heartbeat': 'POST /projects/{project_id}/heartbeat',
+  'projects.link-agent': 'POST /projects/{project_id}/agents',
   'projects.propose-draft': 'POST /projects/{project_id}/artifacts/{artifact_id}/drafts',
   'projects.accept-draft':
     'POST /projects/{project_id}/artifacts/{artifact_id}/drafts/{draft_id}/accept',

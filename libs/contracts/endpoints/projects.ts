@@ -403,6 +403,10 @@ export const PROJECTS = {
     errors: [...READ, 'VERSION_CONFLICT'],
     scope: 'ingest',
   }),
+  linkAgent: change('link-agent', `${AT}/agents`, 'Link an agent to a project', {
+    ...project,
+    agent_id: id,
+  }),
   proposeDraft: endpoint({
     role,
     name: 'propose-draft',
