@@ -9,6 +9,7 @@ import { escalationsCommand } from './commands/escalations.ts';
 import { eventsCommand } from './commands/events.ts';
 import { ordersCommand } from './commands/orders.ts';
 import { policyCommand } from './commands/policy.ts';
+import { projectCommand } from './commands/project.ts';
 import { runsCommand } from './commands/runs.ts';
 import { serveCommand } from './commands/serve.ts';
 import { streamsCommand } from './commands/streams.ts';
@@ -34,6 +35,7 @@ const COMMANDS = [
   deadLettersCommand,
   dossierCommand,
   trackerCommand,
+  projectCommand,
   configCommand,
   streamsCommand,
   serveCommand,
