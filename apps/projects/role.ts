@@ -11,6 +11,7 @@ import {
   stateLayout,
 } from '#libs/runtime';
 import { defineService } from '#libs/service';
+import { startBridge } from './bridge.ts';
 import { commandHandlers } from './commands.ts';
 import type { Desk } from './desk.ts';
 import { followProjects } from './events.ts';
@@ -47,7 +48,9 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       import: (input, ctx) => takeIn(desk, input, ctx),
       health: healthHandler(context, 'projects'),
     });
+    const bridge = startBridge(context, store);
     const close = async (): Promise<void> => {
+      await bridge.stop();
       await projection.close();
       slot.release();
     };

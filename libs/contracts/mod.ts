@@ -74,6 +74,8 @@ export {
   constraints,
   type GateResult,
   gateResult,
+  type Governance,
+  governance,
   type InputRef,
   inputRef,
   type JobMessage,
