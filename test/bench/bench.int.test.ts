@@ -47,6 +47,19 @@ test('bench orders measures every figure', { timeout: 240_000 }, async () => {
   for (const row of report.rows) expect([row.raw, row.ours].every(positive), row.id).toBe(true);
 });
 
+test('bench projects measures every figure', { timeout: 240_000 }, async () => {
+  const report = await reportOf('projects', '--quick');
+  expect(report.rows.map(({ id }) => id)).toEqual([
+    'validate',
+    'validate-linear',
+    'import',
+    'commands-one',
+    'commands-many',
+    'commands-history',
+  ]);
+  for (const row of report.rows) expect([row.raw, row.ours].every(positive), row.id).toBe(true);
+});
+
 test('the table names figures, goals and whether they are met', { timeout: 60_000 }, async () => {
   const text = await bench('ledger', '--quick', '--parts', 'batch');
   expect(text).toMatch(/figure +raw +ours +unit +ratio +pairs +goal/);

@@ -2,6 +2,7 @@ import { benchLedger } from './ledger/ledger.ts';
 import { closeLabs, openLab } from './lab.ts';
 import { type BenchOptions, HELP, readOptions, UsageError } from './options.ts';
 import { benchOrders } from './orders/orders.ts';
+import { benchProjects } from './projects/projects.ts';
 import { formatReport, machineNow, type MemoryRow, type Report, type Row } from './report.ts';
 
 async function run(options: BenchOptions): Promise<Report> {
@@ -11,7 +12,7 @@ async function run(options: BenchOptions): Promise<Report> {
   const measured: { rows: Row[]; memory: MemoryRow[] } =
     options.bench === 'ledger'
       ? await benchLedger(options, say)
-      : { rows: await benchOrders(options, say), memory: [] };
+      : { rows: await rowsOf(options, say), memory: [] };
   const { bench, quick, sync, events } = options;
   return {
     bench,
@@ -21,6 +22,10 @@ async function run(options: BenchOptions): Promise<Report> {
     seconds: (performance.now() - startedAt) / 1_000,
     ...measured,
   };
+}
+
+function rowsOf(options: BenchOptions, say: (text: string) => void): Promise<Row[]> {
+  return options.bench === 'orders' ? benchOrders(options, say) : benchProjects(options, say);
 }
 
 async function brokerVersion(): Promise<string> {

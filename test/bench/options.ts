@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['ledger', 'orders'] as const;
+export const BENCHES = ['ledger', 'orders', 'projects'] as const;
 export type Bench = (typeof BENCHES)[number];
 
 /** Parts of `bench -- ledger`, in the order in which they run. */
@@ -33,6 +33,7 @@ Names
   ledger   append, batch, projector and POST /events against what does the same without us;
            memory of each role after many events
   orders   order lifecycles a second, worktrees on and off, against the broker's own limit
+  projects checking a project of 1 MB, importing it, commands on one and on many projects
 
 Options
   --events N        events for the memory figures (default ${EVENTS_DEFAULT}; --quick: ${EVENTS_QUICK})
