@@ -2,9 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { API, AppError, checkJson, invalid, parse } from '#libs/contracts';
 import {
   acceptsByTime,
+  type CollisionChoice,
   importProject,
   type ImportOutcome,
   knows,
+  type ProjectDecision,
   type ProjectState,
   type ReadProject,
   readProject,
@@ -28,30 +30,22 @@ export async function takeIn(desk: Desk, input: unknown, ctx: Ctx) {
     onCollision: wanted.on_collision,
     newId: wanted.new_id ?? randomUUID(),
   };
-  const standing = project === null ? undefined : await desk.store.load(project.id);
-  const outcome = importProject(standing, command);
-  if (outcome.status === 'invalid') throw errorOf(outcome);
-  if (outcome.status === 'cancelled') {
-    return tagged(
-      { status: 'cancelled' as const, project_id: outcome.projectId, findings: read.findings },
-      standing?.revision ?? 0,
-      200,
-    );
+  if (project === null) throw errorOf(importProject(undefined, command));
+  const standing = await desk.store.load(project.id);
+  if (standing !== undefined && wanted.on_collision === 'cancel') {
+    const told = { status: 'cancelled' as const, project_id: project.id, findings: read.findings };
+    return tagged(told, standing.revision, 200);
   }
-  if (outcome.status === 'collision') throw collision(outcome, standing);
-  const { projectId } = outcome;
-  const copied = projectId !== project?.id;
+  const copied = standing !== undefined && wanted.on_collision === 'keep-both';
+  const projectId = copied ? command.newId : project.id;
   const expected = copied ? undefined : expectedOf(wanted, ctx);
   const done = await desk.store.command(projectId, expected, (state) => {
     // Of a copy, the id that is taken is the first one's; its own is new.
-    const over = copied ? standing : state;
-    if (copied && state !== undefined) {
-      return { ok: false, error: new AppError('PROJECT_EXISTS', { id: projectId }) };
-    }
+    if (copied && state !== undefined) return exists(projectId);
     if (wanted.by_time && state !== undefined) demandNewer(state, read);
-    const again = importProject(over, command);
-    if (again.status === 'success' || again.status === 'invalid') return again.decision;
-    throw again.status === 'collision' ? collision(again, state) : new Error(again.status);
+    const outcome = importProject(copied ? standing : state, command);
+    if (outcome.status === 'success' || outcome.status === 'invalid') return outcome.decision;
+    return exists(project.id, state);
   });
   return tagged(
     {
@@ -63,7 +57,7 @@ export async function takeIn(desk: Desk, input: unknown, ctx: Ctx) {
       changes: read.changes.length,
       signature: read.integrity?.signature ?? 'absent',
       key_id: read.integrity?.key_id ?? null,
-      copy_of: copied ? (project?.id ?? null) : null,
+      copy_of: copied ? project.id : null,
     },
     done.state.revision,
     done.events.length > 0 ? 201 : 200,
@@ -106,14 +100,15 @@ function demandNewer({ document, revision }: ProjectState, { project }: ReadProj
   throw new AppError('VERSION_CONFLICT', params, { details: { actual: revision, document } });
 }
 
-function errorOf({ decision }: ImportOutcome & { status: 'invalid' }): Error {
-  return decision.ok ? new Error('a decision without an error') : decision.error;
+function errorOf(outcome: ImportOutcome): Error {
+  const decision = outcome.status === 'invalid' ? outcome.decision : undefined;
+  return decision?.ok === false ? decision.error : new Error(`an import that is ${outcome.status}`);
 }
 
-function collision(
-  { projectId, choices }: ImportOutcome & { status: 'collision' },
-  state: ProjectState | undefined,
-): AppError {
-  const details = { choices, project_id: projectId, revision: state?.revision ?? 0 };
-  return new AppError('PROJECT_EXISTS', { id: projectId }, { field: 'on_collision', details });
+const CHOICES: readonly CollisionChoice[] = ['overwrite', 'keep-both', 'cancel'];
+
+function exists(id: string, state?: ProjectState): ProjectDecision {
+  const details = { choices: CHOICES, project_id: id, revision: state?.revision ?? 0 };
+  const detail = { field: 'on_collision', details };
+  return { ok: false, error: new AppError('PROJECT_EXISTS', { id }, detail) };
 }

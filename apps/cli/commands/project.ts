@@ -8,23 +8,25 @@ import {
   type CommentOptions,
   edit,
   type EditOptions,
-  exportBundle,
   gate,
   type GateOptions,
-  history,
   importFile,
   type ImportOptions,
+  make,
+  type MakeOptions,
+  waive,
+  type WaiveOptions,
+} from './project-changes.ts';
+import {
+  exportBundle,
+  history,
   keys,
   type KeyOptions,
   list,
-  make,
-  type MakeOptions,
   type ProjectOptions,
   status,
   verify,
-  waive,
-  type WaiveOptions,
-} from './project-online.ts';
+} from './project-reads.ts';
 
 type Run = (work: () => Promise<ExitCode>) => void;
 
@@ -35,7 +37,8 @@ export function projectCommand(program: Command, run: Run, io: Io): void {
     .summary('governed projects: phases, artifacts, gates, bundles')
     .description(
       'A project has phases with artifacts and a gate each. validate, migrate, diff and verify\n' +
-        'of a file work with nothing running. Exit codes: 0 clean, 1 findings, 2 wrong usage.',
+        'of a file work with nothing running. Artifacts are named by id, or by phase and place as\n' +
+        '1.2 (see status <project> <phase>). Exit codes: 0 clean, 1 findings, 2 wrong usage.',
     );
   addFileCommands(command, run, io);
   addReads(command, run, io);
@@ -72,8 +75,9 @@ function addReads(command: Command, run: Run, io: Io): void {
   read('list', 'The projects there are.', { isDefault: true })
     .option('--plan <id>', 'of this plan')
     .action((options: ProjectOptions & { plan?: string }) => run(() => list(io, options)));
-  read('status <project>', 'Its phases, their gates, and what locks them.').action(
-    (id: string, options: ProjectOptions) => run(() => status(io, id, options)),
+  read('status <project> [phase]', 'Its phases and gates, or the artifacts of one phase.').action(
+    (id: string, phase: string | undefined, options: ProjectOptions) =>
+      run(() => status(io, id, phase, options)),
   );
   read('history <project>', 'Who did what, and when.')
     .option('--decisions', 'only the decisions of gates, with their reasons')
@@ -131,11 +135,11 @@ function addChanges(command: Command, run: Run, io: Io): void {
     .action((id: string, phase: string, options: GateOptions) =>
       run(() => gate(io, id, phase, options)),
     );
-  change('waive <project> <artifact>', 'Waive an artifact, or take a waiver away.')
+  change('waive <project> <artifacts...>', 'Waive artifacts, or take their waivers away.')
     .option('--reason <text>', 'why: at least 20 characters')
     .option('--remove', 'take the waiver away')
-    .action((id: string, artifact: string, options: WaiveOptions) =>
-      run(() => waive(io, id, artifact, options)),
+    .action((id: string, artifacts: string[], options: WaiveOptions) =>
+      run(() => waive(io, id, artifacts, options)),
     );
   change('comment <project> <artifact> [text]', 'Comment on an artifact.')
     .option('--type <type>', 'advisory, self-critique or future-review', 'advisory')
