@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ErrorCode } from '../errors.ts';
 import { draftContent } from '../events/projects.ts';
-import { id, timestamp } from '../ids.ts';
+import { id, ID_PATTERN, timestamp } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import { asOf, atLeast, cursor, healthOf, limit } from './common.ts';
 import { endpoint } from './endpoint.ts';
@@ -11,6 +11,8 @@ const project = { project_id: id };
 /** Ids inside of a document are any text. */
 const part = z.string().min(1).max(256);
 const name = z.string().min(1).max(256);
+/** Agents send theirs with white space around. */
+const trimmedId = z.string().trim().regex(ID_PATTERN, 'must be an id');
 const text = z.string().max(2 * LIMITS.projectTextChars);
 const artifact = { ...project, artifact_id: part };
 const phase = { ...project, phase_id: part };
@@ -394,7 +396,7 @@ export const PROJECTS = {
     method: 'POST',
     path: `${AT}/heartbeat`,
     summary: 'An agent says that it is there; the first time links it',
-    input: z.strictObject({ ...project, agent_id: id }),
+    input: z.strictObject({ ...project, agent_id: trimmedId }),
     data: z.looseObject({
       agent_id: id,
       linkedAgentIds: z.array(z.unknown()),
