@@ -92,7 +92,7 @@ const HERE: Record<string, () => Promise<Answer>> = {
     const document = harbourProject();
     await put(document);
     const { lastModified: _none, ...undated } = document;
-    return put(undated);
+    return put({ ...undated, name: 'Old' });
   },
   // Every project keeps its history: what is unknown is told as such, and nothing is deleted.
   'delete-missing': () => send('GET', '/projects/none'),
