@@ -59,6 +59,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     const client: ServiceClient = {
       call: (endpoint, input, given) => inner.call(endpoint, input, given),
       send: (endpoint, input, given) => inner.send(endpoint, input, given),
+      pass: (endpoint, request, ctx) => inner.pass(endpoint, request, ctx),
     };
     const theaters = createTheaterDirectory(broker, config.garrisonId);
     const running: RunningRole[] = [];

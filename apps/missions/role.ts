@@ -10,7 +10,7 @@ import {
   type RunningRole,
   stateLayout,
 } from '#libs/runtime';
-import { defineService, reply } from '#libs/service';
+import { defineService, parseJson } from '#libs/service';
 import { MISSIONS } from '#streams';
 import { findArtifact, isContent, listArtifacts, listDossiers } from './dossier-read.ts';
 import { dossierView } from './dossier-view.ts';
@@ -34,14 +34,14 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   };
 
   const service = defineService(API.missions, {
-    pushContent: async (input) => {
-      const upload = checkUpload(input, receiver.gate);
+    pushContent: async ({ body }) => {
+      const upload = checkUpload(parseJson(body), receiver.gate);
       const { status, seq } = await receive(receiver, upload);
       const { artifact_path, content_hash } = upload;
-      return reply(
-        { status, artifact_path, content_hash, seq },
-        { status: status === 'stored' ? 201 : 200 },
-      );
+      return {
+        status: status === 'stored' ? 201 : 200,
+        body: { status, artifact_path, content_hash, seq },
+      };
     },
     dossiers: async ({ at_least, ...filter }) => {
       await reflect(at_least);

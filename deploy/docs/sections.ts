@@ -47,9 +47,10 @@ function settingTable(): string {
 
 function endpointTable(): string {
   const rows = ENDPOINTS.filter(({ name }) => name !== 'health').map((endpoint) => {
-    const { role, method, path, summary, live } = endpoint;
+    const { role, method, path, summary, live, outside } = endpoint;
     const subject = live === undefined ? `\`${subjectOf(endpoint)}\`` : '';
-    return [role, `\`${method} ${path}\``, subject, summary];
+    const place = outside === undefined ? '' : ' at the root';
+    return [role, `\`${method} ${path}\`${place}`, subject, summary];
   });
   return table(['role', 'HTTP', 'NATS request', 'what it does'], rows);
 }

@@ -63,6 +63,24 @@ export const LIMITS = {
   projectTextChars: 20_000,
   /** One artifact's field values, or one advisory draft, as JSON. */
   projectValueBytes: 128 * 1024,
+  /** Body of a signed delivery; an accepted one, with its receipt, fits in one message. */
+  signedBodyBytes: 256 * 1024,
+  /** Nesting of a signed delivery. */
+  signedDepth: 64,
+  /** Secrets that sign or are accepted at once. */
+  signingSecrets: 16,
+  idempotencyKeyChars: 4_096,
+  /** Characters of ids, scopes and labels in feeds. */
+  feedNameChars: 1_024,
+  /** Evidence of one milestone. */
+  evidenceItems: 100,
+  /** Segments, pillars, clusters and labels of one demand snapshot, each. */
+  demandItems: 100,
+  /** Newest milestones that the feed serves, and its default. */
+  feedItems: 50,
+  feedItemsDefault: 20,
+  /** Newest rejected deliveries that the contract's list shows. */
+  rejectedListed: 100,
   /** Live streams (server-sent events) open at once on one process. */
   liveStreams: 200,
 } as const;

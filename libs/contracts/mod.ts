@@ -52,6 +52,28 @@ export {
   type ProjectPayload,
   type StoredProjectEvent,
 } from './events/projects.ts';
+export {
+  type Channel,
+  channel,
+  CHANNELS,
+  demandEnvelope,
+  type DemandEnvelope,
+  type DemandSegment,
+  demandSnapshot,
+  type DemandSnapshot,
+  EVIDENCE_TYPES,
+  type IngestAnswer,
+  ingestRejected,
+  milestoneEnvelope,
+  type MilestoneEnvelope,
+  milestoneEvent,
+  type MilestoneEvent,
+  REASON_CLASSES,
+  type ReasonClass,
+  RISK_STATUSES,
+  sentMilestoneEvent,
+  type SentMilestoneEvent,
+} from './feeds.ts';
 export { GATE_LIMITS, gateName, type GateProfile, gateProfile, type GateSpec } from './gates.ts';
 export {
   ABSENT,
@@ -104,8 +126,10 @@ export {
 export { API, ENDPOINTS } from './endpoints/list.ts';
 export {
   COMMON_ERRORS,
+  endpoint,
   type Endpoint,
   type InputOf,
+  type Outside,
   pathParams,
   type Role,
   ROLES,

@@ -2,6 +2,8 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { AppError } from '#libs/contracts';
 
+const NOTHING = new Uint8Array();
+
 /** The client went away before its body had arrived; there is nobody left to answer. */
 export class ClientGone extends Error {
   override readonly name = 'ClientGone';
@@ -13,16 +15,21 @@ export class ClientGone extends Error {
  *   {INVALID_JSON} · ClientGone
  */
 export async function readJson(incoming: IncomingMessage, maxBytes: number): Promise<unknown> {
+  const bytes = await readBody(incoming, maxBytes);
+  if (bytes.length === 0) return undefined;
+  checkType(incoming.headers['content-type'], incoming.headers['content-encoding']);
+  return parseJson(bytes);
+}
+
+/** The bytes of a body, whatever they are. @throws {PAYLOAD_TOO_LARGE} · ClientGone */
+export async function readBody(incoming: IncomingMessage, maxBytes: number): Promise<Uint8Array> {
   const { headers } = incoming;
   const length = headers['content-length'];
-  if (length === undefined && headers['transfer-encoding'] === undefined) return undefined;
-  if (length === '0') return undefined;
+  if (length === undefined && headers['transfer-encoding'] === undefined) return NOTHING;
+  if (length === '0') return NOTHING;
   // Before anything is read, so that a body that is refused costs nothing.
   if (length !== undefined && Number(length) > maxBytes) throw tooLarge(maxBytes);
-  const bytes = await readBytes(incoming, maxBytes);
-  if (bytes.length === 0) return undefined;
-  checkType(headers['content-type'], headers['content-encoding']);
-  return parseJson(bytes);
+  return readBytes(incoming, maxBytes);
 }
 
 /** @throws {INVALID_JSON} */

@@ -8,11 +8,20 @@ import {
   isAppError,
 } from '#libs/contracts';
 import type { Broker } from '#libs/broker';
-import { errors, type Msg, headers as newHeaders } from 'nats';
+import { errors, type Msg, type MsgHdrs, headers as newHeaders } from 'nats';
 import type { Logger } from 'pino';
 import { parseJson } from './body.ts';
 import { answer, asAppError, failure, invoke, type Outcome } from './invoke.ts';
-import type { CallData, CallInput, Ctx, Operation, Service } from './service.ts';
+import { answerOutside, outsideFailure, readAnswer, writeRequest } from './outside.ts';
+import type {
+  CallData,
+  CallInput,
+  Ctx,
+  Operation,
+  OutsideAnswer,
+  OutsideRequest,
+  Service,
+} from './service.ts';
 import { subjectOf, WIRE, WIRE_OVERHEAD_BYTES } from './subjects.ts';
 
 export type CallOptions = {
@@ -40,6 +49,8 @@ export type ServiceClient = {
   ): Promise<CallData<E>>;
   /** As `call`, for an input that is not checked yet; errors come back as answers. */
   send(endpoint: Endpoint, input: unknown, options?: CallOptions): Promise<Outcome>;
+  /** Passes a request under an outside contract on to its role; failures are answers too. */
+  pass(endpoint: Endpoint, request: OutsideRequest, ctx: Ctx): Promise<OutsideAnswer>;
 };
 
 export type ClientOptions = {
@@ -92,6 +103,18 @@ export function createClient(broker: Broker | null, options: ClientOptions): Ser
         return failure(error, requestId, logger);
       }
     },
+    async pass(endpoint, given, ctx) {
+      const operation = local.get(subjectOf(endpoint));
+      if (operation !== undefined) return answerOutside(operation, given, ctx, logger);
+      try {
+        if (broker === null) throw unavailable(endpoint, 'this process has no broker');
+        const { data, headers } = writeRequest(endpoint, given, ctx);
+        const options = { timeoutMs, requestId: ctx.requestId, principal: ctx.principal };
+        return readAnswer(await exchange(broker, endpoint, data, headers, options));
+      } catch (error) {
+        return outsideFailure(endpoint, error, ctx.requestId, logger);
+      }
+    },
   };
 }
 
@@ -119,24 +142,33 @@ async function request(
   input: unknown,
   options: Asked,
 ): Promise<Outcome> {
+  const data = Buffer.from(JSON.stringify(input));
+  return decode(endpoint, await exchange(broker, endpoint, data, newHeaders(), options));
+}
+
+async function exchange(
+  broker: Broker,
+  endpoint: Endpoint,
+  data: Uint8Array,
+  headers: MsgHdrs,
+  options: Asked,
+): Promise<Msg> {
   options.signal?.throwIfAborted();
   // Published while disconnected, it would wait in a buffer and run long after we gave up.
   if (!broker.isConnected()) throw unavailable(endpoint, 'the broker is not connected');
-  const text = JSON.stringify(input);
   const limit = (broker.nc.info?.max_payload ?? 1024 * 1024) - WIRE_OVERHEAD_BYTES;
-  if (Buffer.byteLength(text) > limit) {
+  if (data.length > limit) {
     throw new AppError('PAYLOAD_TOO_LARGE', { what: 'request in bytes', limit }, { field: 'body' });
   }
-  const headers = newHeaders();
   headers.set(WIRE.requestId, options.requestId);
   headers.set(WIRE.timeoutMs, String(options.timeoutMs));
   if (options.principal) headers.set(WIRE.principal, options.principal);
   if (options.idempotencyKey) headers.set(WIRE.idempotencyKey, options.idempotencyKey);
   if (options.ifMatch) headers.set(WIRE.ifMatch, options.ifMatch);
   const { timeoutMs } = options;
-  const asked = broker.nc.request(subjectOf(endpoint), text, { timeout: timeoutMs, headers });
+  const asked = broker.nc.request(subjectOf(endpoint), data, { timeout: timeoutMs, headers });
   try {
-    return decode(endpoint, await untilAborted(asked, options.signal));
+    return await untilAborted(asked, options.signal);
   } catch (error) {
     throw describe(endpoint, error, options);
   }

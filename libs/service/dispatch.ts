@@ -5,11 +5,12 @@ import { AppError, type Endpoint, type Scope } from '#libs/contracts';
 import type { Context } from 'hono';
 import type { Logger } from 'pino';
 import { demandScope, type Principal } from './auth.ts';
-import { ClientGone, readJson } from './body.ts';
+import { ClientGone, readBody, readJson } from './body.ts';
 import { mergeInput } from './input.ts';
 import { failure, type Outcome } from './invoke.ts';
+import { fieldsOf, outsideFailure } from './outside.ts';
 import { type RateClass, rateClass } from './rate-limit.ts';
-import type { Ctx, LiveEvent } from './service.ts';
+import type { Ctx, LiveEvent, OutsideAnswer, OutsideRequest } from './service.ts';
 import type { LiveStreams } from './sse.ts';
 import { markStreaming } from './wire-errors.ts';
 
@@ -17,6 +18,8 @@ import { markStreaming } from './wire-errors.ts';
 export type Target = {
   readonly endpoint: Endpoint;
   readonly run: (input: unknown, ctx: Ctx) => Promise<Outcome>;
+  /** Only for outside contracts, in place of `run`. */
+  readonly outside?: (request: OutsideRequest, ctx: Ctx) => Promise<OutsideAnswer>;
   /** Only for `live` endpoints. */
   readonly open?: (input: unknown, ctx: Ctx) => Promise<AsyncIterable<LiveEvent<unknown>>>;
 };
@@ -76,7 +79,10 @@ export async function dispatch(
     if (target === undefined) {
       throw new AppError('METHOD_NOT_ALLOWED', { method, allowed: site.allow });
     }
-    response = await perform(call, target, gate);
+    response =
+      target.outside === undefined
+        ? await perform(call, target, gate)
+        : await performOutside(call, target, target.outside, gate);
   } catch (error) {
     if (error instanceof ClientGone) {
       gate.logger.debug({ requestId }, 'the client went away');
@@ -118,6 +124,35 @@ async function perform(call: Call, target: Target, gate: Gate): Promise<Response
     return respond(call, outcome);
   }
   return stream(call, target, input as Record<string, unknown>, name, gate);
+}
+
+/** As `perform`, with every failure told in the contract's own words. */
+async function performOutside(
+  call: Call,
+  { endpoint }: Target,
+  run: NonNullable<Target['outside']>,
+  gate: Gate,
+): Promise<Response> {
+  const { incoming } = call.c.env;
+  // Only reads are for pages of other origins.
+  if (endpoint.method !== 'GET') call.foreignOrigin = undefined;
+  let answered: OutsideAnswer;
+  try {
+    const principal = admit(endpoint.scope, incoming, gate);
+    const caller = principal?.name ?? incoming.socket.remoteAddress ?? '';
+    gate.limit?.(caller, rateClass(endpoint));
+    const body = await readBody(incoming, endpoint.maxBodyBytes);
+    const fields = fieldsOf(call.c.req.param(), incoming.url ?? '');
+    answered = await run({ fields, body }, httpCtx(call, principal?.name ?? null));
+  } catch (error) {
+    if (error instanceof ClientGone) throw error;
+    answered = outsideFailure(endpoint, error, call.requestId, gate.logger);
+  }
+  const { status, body, headers } = answered;
+  const all = { ...baseHeaders(call), ...errorHeaders(status, undefined), ...headers };
+  if (body === undefined) return new Response(null, { status, headers: all });
+  const typed = { 'content-type': 'application/json', ...all };
+  return new Response(JSON.stringify(body), { status, headers: typed });
 }
 
 function admit(scope: Scope, incoming: IncomingMessage, gate: Gate): Principal | undefined {

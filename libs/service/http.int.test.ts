@@ -50,7 +50,9 @@ describe('every route answers bad requests with the envelope', () => {
       rateLimits: false,
     });
     const deep = `{"x":${'['.repeat(10_000)}${']'.repeat(10_000)}}`;
-    for (const { endpoint, path } of mounted.filter((one) => one.endpoint.method === 'POST')) {
+    // Contracts of others have words of their own for all of this.
+    const ours = mounted.filter(({ endpoint }) => endpoint.outside === undefined);
+    for (const { endpoint, path } of ours.filter((one) => one.endpoint.method === 'POST')) {
       const url = server.url + path;
       for (const text of ['not json', '{"a":', '\u0000', '{"a":1}}', 'NaN']) {
         expectError(await post(url, text), 'INVALID_JSON');

@@ -20,6 +20,7 @@ import { dispatch, type Gate, type HttpContext, type Site, type Target } from '.
 import { documentPages } from './documents.ts';
 import { isLoopback, originGuard } from './guard.ts';
 import { answer, asAppError, invokeLive } from './invoke.ts';
+import { answerOutside } from './outside.ts';
 import { DEFAULT_RATES, type RateClass, type Rates, rateLimiter } from './rate-limit.ts';
 import { type Mount, mountEndpoints } from './routes.ts';
 import type { Operation, Service } from './service.ts';
@@ -164,6 +165,9 @@ function localTarget(operation: Operation, logger: Logger): Target {
   return {
     endpoint: operation.endpoint,
     run: (input, ctx) => answer(operation, input, ctx, logger),
+    ...(operation.endpoint.outside !== undefined && {
+      outside: (request, ctx) => answerOutside(operation, request, ctx, logger),
+    }),
     open: (input, ctx) => invokeLive(operation, input, ctx),
   };
 }
@@ -188,6 +192,12 @@ function remoteTarget(endpoint: Endpoint, router: ServiceClient | undefined): Ta
         ...(ifMatch !== undefined && { ifMatch }),
       });
     },
+    ...(endpoint.outside !== undefined && {
+      async outside(request, ctx) {
+        if (router === undefined) throw unavailable('it does not run in this process');
+        return router.pass(endpoint, request, ctx);
+      },
+    }),
     async open() {
       throw unavailable('live streams are served only by the process that has this role');
     },

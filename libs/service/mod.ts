@@ -5,6 +5,7 @@ export {
   createClient,
   type ServiceClient,
 } from './client.ts';
+export { parseJson } from './body.ts';
 export { allowedFromEnv } from './guard.ts';
 export { type HttpServer, type ServeHttpOptions, serveHttp } from './http.ts';
 export type { Outcome } from './invoke.ts';
@@ -21,6 +22,8 @@ export {
   type Handlers,
   type LiveEvent,
   type Operation,
+  type OutsideAnswer,
+  type OutsideRequest,
   Reply,
   reply,
   type Service,

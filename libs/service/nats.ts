@@ -1,10 +1,11 @@
-import { AppError, errorBody } from '#libs/contracts';
+import { AppError, type Endpoint, errorBody } from '#libs/contracts';
 import type { Broker } from '#libs/broker';
 import { headers as newHeaders, Match, type Msg, type Subscription } from 'nats';
 import type { Logger } from 'pino';
 import { parseJson } from './body.ts';
 import { answer, failure, type Outcome } from './invoke.ts';
-import type { Ctx, Operation, Service } from './service.ts';
+import { answerOutside, outsideFailure, readRequest } from './outside.ts';
+import type { Ctx, Operation, OutsideAnswer, Service } from './service.ts';
 import { QUEUE_GROUP, subjectOf, WIRE, WIRE_OVERHEAD_BYTES } from './subjects.ts';
 
 export type ServeNatsOptions = {
@@ -91,6 +92,9 @@ async function handle(
   shared: Shared,
 ): Promise<void> {
   const { logger } = shared.options;
+  if (operation.endpoint.outside !== undefined) {
+    return respond(broker, msg, await takeOutside(operation, msg, requestId, shared), logger);
+  }
   try {
     const input = readInput(operation, msg);
     const ctx = natsCtx(msg, requestId, shared.stop);
@@ -101,14 +105,30 @@ async function handle(
   }
 }
 
-function readInput({ endpoint }: Operation, msg: Msg): unknown {
-  if (msg.data.length > endpoint.maxBodyBytes) {
-    throw new AppError(
-      'PAYLOAD_TOO_LARGE',
-      { what: 'request in bytes', limit: endpoint.maxBodyBytes },
-      { field: 'body' },
-    );
+async function takeOutside(
+  operation: Operation,
+  msg: Msg,
+  requestId: string,
+  shared: Shared,
+): Promise<OutsideAnswer> {
+  const { endpoint } = operation;
+  const { logger } = shared.options;
+  try {
+    checkSize(endpoint, msg);
+    const request = readRequest(endpoint, msg.data, header(msg, WIRE.input));
+    return await answerOutside(operation, request, natsCtx(msg, requestId, shared.stop), logger);
+  } catch (error) {
+    return outsideFailure(endpoint, error, requestId, logger);
   }
+}
+
+function checkSize({ maxBodyBytes: limit }: Endpoint, msg: Msg): void {
+  if (msg.data.length <= limit) return;
+  throw new AppError('PAYLOAD_TOO_LARGE', { what: 'request in bytes', limit }, { field: 'body' });
+}
+
+function readInput({ endpoint }: Operation, msg: Msg): unknown {
+  checkSize(endpoint, msg);
   const body = msg.data.length === 0 ? {} : parseJson(msg.data);
   const bare = endpoint.bareArray !== undefined && Array.isArray(body);
   return bare ? { [endpoint.bareArray as string]: body } : body;
@@ -136,20 +156,22 @@ function callerSignal(msg: Msg, receivedMs: number, stop: AbortSignal): AbortSig
 }
 
 function header(msg: Msg, name: string): string | undefined {
-  const value = msg.headers?.values(name, Match.IgnoreCase)[0];
+  // One that is given twice is joined, as over HTTP.
+  const value = msg.headers?.values(name, Match.IgnoreCase).join(', ');
   return value === '' ? undefined : value;
 }
 
-function respond(broker: Broker, msg: Msg, outcome: Outcome, logger: Logger): void {
+function respond(broker: Broker, msg: Msg, outcome: Outcome | OutsideAnswer, logger: Logger): void {
   const limit = (broker.nc.info?.max_payload ?? 1024 * 1024) - WIRE_OVERHEAD_BYTES;
   let { status } = outcome;
-  let text = JSON.stringify(outcome.body);
+  let text = outcome.body === undefined ? '' : JSON.stringify(outcome.body);
   if (Buffer.byteLength(text) > limit) {
     const error = new AppError('PAYLOAD_TOO_LARGE', { what: 'answer in bytes', limit });
     status = error.status;
     text = JSON.stringify(errorBody(error));
   }
   const headers = newHeaders();
+  for (const [name, value] of Object.entries(outcome.headers ?? {})) headers.set(name, value);
   headers.set(WIRE.status, String(status));
   const etag = outcome.headers?.etag;
   if (etag !== undefined) headers.set(WIRE.etag, etag);

@@ -57,7 +57,8 @@ export function openApiDocument(
       title: 'IronClaw',
       version: options.version,
       description:
-        'Every answer is `{ok, data, error}`. Over NATS the same operations are requests on ' +
+        'Every answer but those of outside contracts is `{ok, data, error}`. Over NATS the same ' +
+        'operations are requests on ' +
         '`svc.v1.<role>.<name>` whose message is one JSON object of all inputs.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
@@ -119,6 +120,12 @@ function operation(endpoint: Endpoint): OpenApiOperation {
   const parameters = [
     ...pathParams(endpoint.path).map(take('path')),
     ...endpoint.query.map(take('query')),
+    ...(endpoint.outside?.headers ?? []).map((name) => ({
+      name,
+      in: 'header',
+      required: false,
+      schema: { type: 'string' },
+    })),
   ];
   const body = { ...input, properties, required: [...required] };
   const hasBody = endpoint.method !== 'GET' && Object.keys(properties).length > 0;
@@ -151,7 +158,7 @@ function responses(endpoint: Endpoint): Record<string, Json> {
     : {
         description: endpoint.summary,
         headers: { 'X-Request-Id': { schema: { type: 'string' } } },
-        content: { 'application/json': { schema: okEnvelope(data) } },
+        content: { 'application/json': { schema: endpoint.outside ? data : okEnvelope(data) } },
       };
   const table: Record<string, Json> = { [endpoint.status]: success };
   // A repeated create answers what is there, as 200.
@@ -160,7 +167,7 @@ function responses(endpoint: Endpoint): Record<string, Json> {
     table[status] = {
       description: codes.join(', '),
       ...(status === 429 && { headers: { 'Retry-After': { schema: { type: 'integer' } } } }),
-      content: { 'application/json': { schema: errorEnvelope(codes) } },
+      content: { 'application/json': { schema: errorShape(endpoint, codes) } },
     };
   }
   return table;
@@ -181,6 +188,10 @@ function okEnvelope(data: Json): Json {
     properties: { ok: { const: true }, data, error: { type: 'null' } },
     required: ['ok', 'data', 'error'],
   };
+}
+
+function errorShape({ outside }: Endpoint, codes: readonly ErrorCode[]): Json {
+  return outside ? jsonSchema(outside.error, 'output') : errorEnvelope(codes);
 }
 
 function errorEnvelope(codes: readonly ErrorCode[]): Json {

@@ -10,8 +10,8 @@ export type MountedEndpoint<E> = {
 };
 
 /**
- * Where endpoints are served: the root role's at the root, every role's under `/<role>`. The root
- * role is the gateway, or the only role there is.
+ * Where endpoints are served: the root role's and outside contracts at the root, every role's under
+ * `/<role>`. The root role is the gateway, or the only role there is.
  */
 export function mountEndpoints<E extends { endpoint: Endpoint }>(
   items: readonly E[],
@@ -22,15 +22,16 @@ export function mountEndpoints<E extends { endpoint: Endpoint }>(
     mount,
   );
   return items.flatMap((item) => {
-    const { role, path } = item.endpoint;
+    const { role, path, outside } = item.endpoint;
     const named = { item, path: `/${role}${path}` };
-    return role === root ? [{ item, path }, named] : [named];
+    return role === root || outside !== undefined ? [{ item, path }, named] : [named];
   });
 }
 
 /** The one path that documents name: at the root where there is one. */
 export function documentedPath(endpoint: Endpoint, root: Role | undefined): string {
-  return endpoint.role === root ? endpoint.path : `/${endpoint.role}${endpoint.path}`;
+  const atRoot = endpoint.role === root || endpoint.outside !== undefined;
+  return atRoot ? endpoint.path : `/${endpoint.role}${endpoint.path}`;
 }
 
 /** The role whose routes stand at the root, if any. */

@@ -1,4 +1,4 @@
-import type { Endpoint, Role } from '#libs/contracts';
+import type { Endpoint, Outside, Role } from '#libs/contracts';
 import type { z } from 'zod';
 
 /** What a handler knows about one call, beyond its input. */
@@ -47,6 +47,23 @@ export type CallInput<E extends Endpoint> = z.input<E['input']>;
 /** What a caller gets. */
 export type CallData<E extends Endpoint> = z.output<E['data']>;
 
+/** A request under a contract that is not ours. */
+export type OutsideRequest = {
+  /** Path and query parameters; of a repeated one the first. */
+  readonly fields: Readonly<Record<string, string>>;
+  /** The bytes of the body; empty where there is none. */
+  readonly body: Uint8Array;
+};
+
+/** What is answered as it is: `body` as JSON, undefined for none. */
+export type OutsideAnswer = {
+  readonly status: number;
+  readonly body: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+};
+
+type Outsider = (request: OutsideRequest, ctx: Ctx) => Promise<OutsideAnswer>;
+
 type Answer<E extends Endpoint> = Promise<z.input<E['data']> | Reply<z.input<E['data']>>>;
 type Live<E extends Endpoint> =
   | AsyncIterable<LiveEvent<z.input<E['data']>>>
@@ -56,14 +73,16 @@ type Live<E extends Endpoint> =
  * Answers one endpoint. A `live` endpoint returns an async iterable (or a promise of one, so that
  * it can refuse before the stream opens) and must end when `ctx.signal` is aborted.
  */
-export type Handler<E extends Endpoint> = (
-  input: InputOf<E>,
-  ctx: Ctx,
-) => E extends { live: 'sse' }
-  ? Live<E>
-  : 'sse' extends E['live']
-    ? Answer<E> | Live<E>
-    : Answer<E>;
+export type Handler<E extends Endpoint> = E extends { outside: Outside }
+  ? Outsider
+  : (
+      input: InputOf<E>,
+      ctx: Ctx,
+    ) => E extends { live: 'sse' }
+      ? Live<E>
+      : 'sse' extends E['live']
+        ? Answer<E> | Live<E>
+        : Answer<E>;
 
 export type Endpoints = Readonly<Record<string, Endpoint>>;
 export type Handlers<R extends Endpoints> = { readonly [K in keyof R]: Handler<R[K]> };

@@ -19,6 +19,8 @@ export const WIRE = {
   principal: 'Ironclaw-Principal',
   /** How long the caller waits. */
   timeoutMs: 'Ironclaw-Timeout-Ms',
+  /** Path and query parameters of an outside contract, as a JSON object of texts. */
+  input: 'Ironclaw-Input',
   /** Status of the answer, as over HTTP. */
   status: 'Ironclaw-Status',
 } as const;

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startTrackerServer } from '#libs/testing';
 import type { Io } from '../../apps/cli/io.ts';
@@ -72,7 +73,9 @@ async function server(status: number, body: Data = {}) {
     void (async () => {
       const chunks: Buffer[] = [];
       for await (const chunk of request) chunks.push(chunk as Buffer);
-      const sent = JSON.parse(Buffer.concat(chunks).toString()) as Data;
+      const bytes = Buffer.concat(chunks);
+      const isGzip = request.headers['content-encoding'] === 'gzip';
+      const sent = JSON.parse((isGzip ? gunzipSync(bytes) : bytes).toString()) as Data;
       const auth = request.headers.authorization ?? '';
       requests.push({ url: request.url ?? '', auth, body: sent });
       response.writeHead(status).end(JSON.stringify(body));
@@ -122,8 +125,10 @@ describe('dossier', () => {
 
   test('D.49 what the contract forbids or lacks is refused before the queue', async () => {
     const shape = join(folder, 'shape.json');
-    const rules = { required_fields: ['a_new_field'], forbidden_fields: [] };
-    await writeFile(shape, JSON.stringify({ body_sync: rules, tracker_bind: rules }));
+    const shipped = join(import.meta.dirname, '../../libs/dossier/upstream-3.0.0-shape.json');
+    const rules = JSON.parse(await readFile(shipped, 'utf8')) as Data;
+    rules.body_sync.required_fields.push('a_new_field');
+    await writeFile(shape, JSON.stringify(rules));
     env.IRONCLAW_CONTRACT_SHAPE = shape;
     const refused = await json('dossier', 'scan', SLUG, '--repo', repo);
     expect(refused).toMatchObject({ code: 2, ok: false, error: { field: 'a_new_field' } });
@@ -132,13 +137,39 @@ describe('dossier', () => {
     expect(await json('dossier', 'scan', SLUG, '--repo', repo)).toMatchObject({ code: 2 });
   });
 
+  test('events that wait in the same file go first; bodies wait for them', async () => {
+    await scan();
+    const { openEventQueue } = await import('#libs/dossier');
+    const events = openEventQueue(join(folder, 'state', 'dossier', 'queue.db'), { nowMs: () => 0 });
+    events.enqueue({
+      event_id: 'e1',
+      event_type: 'MissionCreated',
+      aggregate_type: 'Mission',
+      schema_version: '3.0.0',
+      build_id: 'b',
+      payload: { mission_slug: SLUG, mission_number: '064', mission_type: 'research' },
+    } as never);
+    events.close();
+    const away = await server(503);
+    const held = await json('dossier', 'drain', '--server', away.url);
+    expect(held).toMatchObject({ code: 1, stopped: 'events_pending', queued: 2, events_queued: 1 });
+    expect(away.requests.map(({ url }) => url)).toEqual(['/api/v1/events/batch/']);
+    const results = [{ event_id: 'e1', status: 'success' }];
+    const there = await server(200, { results });
+    const sent = await json('dossier', 'drain', '--server', there.url);
+    expect(sent).toMatchObject({ code: 0, already_exists: 2, queued: 0, events_queued: 0 });
+    const [first, ...rest] = there.requests.map(({ url }) => url);
+    expect(first).toBe('/api/v1/events/batch/');
+    expect(new Set(rest)).toEqual(new Set(['/api/dossier/push-content/']));
+  });
+
   test('artifacts go from the checkout to the system and are read back there', async () => {
     await scan();
-    const first = await json('dossier', 'drain', '--server', `${system.url('gateway')}/missions`);
+    const first = await json('dossier', 'drain', '--server', system.url('gateway'));
     expect(first).toMatchObject({ code: 0, uploaded: 2, queued: 0 });
     await write('spec.md', 'changed');
     expect(await scan()).toMatchObject({ queued: 2 });
-    const again = await json('dossier', 'drain', '--server', `${system.url('gateway')}/missions`);
+    const again = await json('dossier', 'drain', '--server', system.url('gateway'));
     expect(again).toMatchObject({ uploaded: 1, already_exists: 1 });
     const { dossiers } = ok(await system.call('http', 'missions.dossiers'));
     const { project_uuid } = dossiers.at(-1) as Data;
@@ -249,7 +280,9 @@ describe('tracker', () => {
   test('the identity in .kittify/config.yaml is the one that is used', async () => {
     await mkdir(join(repo, '.kittify'));
     const uuid = '0b0f4b0e-7a57-4f5e-9b1a-3d3c52a1d001';
-    const yaml = `version: 1\nproject:\n  uuid: "${uuid}"\n  slug: named # so\n  node_id: ab12\n  repo_slug: null\nagents:\n  slug: no\n`;
+    const project = [`uuid: "${uuid}"`, 'slug: named # so', 'node_id: ab12', 'repo_slug: null'];
+    const lines = ['version: 1', 'project:', ...project.map((line) => `  ${line}`), 'agents:'];
+    const yaml = [...lines, '  slug: no', ''].join('\n');
     await writeFile(join(repo, '.kittify', 'config.yaml'), yaml);
     const { findCheckout } = await import('../../apps/cli/checkout.ts');
     const { identity } = findCheckout(repo);

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startSystem, type System } from './harness.ts';
-import { type Answer, type Data, err, ok, WAYS, type Way } from './wire.ts';
+import { type Data, err, ok, WAYS, type Way } from './wire.ts';
 
 let system: System;
 beforeAll(async () => {
@@ -10,6 +10,12 @@ beforeAll(async () => {
 afterAll(() => system?.[Symbol.asyncDispose]());
 
 const hex = (text: string | Uint8Array): string => createHash('sha256').update(text).digest('hex');
+
+/** What the receiver said: its status, and its body as it is. */
+async function pushTo(to: System, way: Way, input: unknown) {
+  const { status, text } = await to.call(way, 'missions.push-content', input);
+  return { status, body: JSON.parse(text) as Data };
+}
 
 /** A mission of a project of its own. */
 function upload(text: string, more: Data = {}): Data {
@@ -28,8 +34,12 @@ function upload(text: string, more: Data = {}): Data {
 }
 
 describe.each(WAYS)('dossiers over %s', (way: Way) => {
-  const push = (input: Data): Promise<Answer> => system.call(way, 'missions.push-content', input);
-  const status = async (input: Data): Promise<string> => ok(await push(input)).status as string;
+  const push = (input: unknown) => pushTo(system, way, input);
+  const status = async (input: Data): Promise<string> => {
+    const { body, status: code } = await push(input);
+    expect(code).toBe(body.status === 'stored' ? 201 : 200);
+    return body.status as string;
+  };
   const read = async (name: string, input: Data): Promise<Data> =>
     ok(await system.call(way, `missions.${name}`, input));
   const where = ({ project_uuid, mission_slug }: Data): Data => ({ project_uuid, mission_slug });
@@ -38,8 +48,8 @@ describe.each(WAYS)('dossiers over %s', (way: Way) => {
     const text = `\ufeff# Spec ☃ ${way}\r\n\u0000 "quoted" \\ end`;
     const one = upload(text);
     const first = await push(one);
-    expect(first.status === 201 || way === 'nats').toBe(true);
-    expect(ok(first)).toMatchObject({ status: 'stored', content_hash: one.content_hash });
+    expect(first.status).toBe(201);
+    expect(first.body).toMatchObject({ status: 'stored', content_hash: one.content_hash });
     const path = one.artifact_path;
     const artifact = await read('artifact', { ...where(one), path });
     expect(artifact).toMatchObject(one);
@@ -55,14 +65,13 @@ describe.each(WAYS)('dossiers over %s', (way: Way) => {
     expect((await push(one)).status).toBe(201);
     const { state } = await system.broker.jsm.streams.info('MISSIONS');
     const again = await push({ ...one, content_hash: hex('twice').toUpperCase() });
-    expect([again.status, ok(again).status]).toEqual([200, 'already_exists']);
+    expect([again.status, again.body.status]).toEqual([200, 'already_exists']);
     expect((await system.broker.jsm.streams.info('MISSIONS')).state.last_seq).toBe(state.last_seq);
   });
 
   test('of many who bring the same content at once, one stores it', async () => {
     const one = upload('race');
-    const answers = await Promise.all(Array.from({ length: 12 }, () => push(one)));
-    const statuses = answers.map((answer) => ok(answer).status as string);
+    const statuses = await Promise.all(Array.from({ length: 12 }, () => status(one)));
     expect(statuses.filter((word) => word === 'stored')).toHaveLength(1);
     const { artifacts } = await read('artifacts', where(one));
     expect(artifacts).toMatchObject([{ versions: 1 }]);
@@ -138,20 +147,33 @@ describe.each(WAYS)('dossiers over %s', (way: Way) => {
   ])('D.49 %s is refused and nothing is kept', async (_what, more, field) => {
     const tail = (await system.broker.jsm.streams.info('MISSIONS')).state.last_seq;
     const answer = await push(upload(`refused for ${field}`, more));
-    expect(err(answer, 'INVALID_REQUEST', 400).field).toBe(field);
+    expect(answer).toMatchObject({ status: 400, body: { error: 'invalid_request', field } });
+    expect(answer.body.detail).toContain(field);
     expect((await system.broker.jsm.streams.info('MISSIONS')).state.last_seq).toBe(tail);
   });
 
   test('D.52 a hash that is not that of the body is 400', async () => {
     const bad = upload('text', { content_hash: `sha256:${hex('other')}` });
-    expect(err(await push(bad), 'INVALID_REQUEST', 400).field).toBe('content_hash');
+    expect(await push(bad)).toMatchObject({ status: 400, body: { field: 'content_hash' } });
   });
 
   test('D.52 524288 bytes are taken, one more is 413', async () => {
     const most = 'é'.repeat(262_144);
     expect(await status(upload(most))).toBe('stored');
     const answer = await push(upload(`${most}x`));
-    expect(err(answer, 'PAYLOAD_TOO_LARGE', 413).field).toBe('content_body');
+    const body = { error: 'payload_too_large', field: 'content_body' };
+    expect(answer).toMatchObject({ status: 413, body });
+  });
+
+  test('what is no JSON object of sense is 400 in the words of the contract', async () => {
+    for (const text of ['{', '', 'null', '[]', '"x"', '{"__proto__":{"a":1}}', '{}']) {
+      const path = '/api/dossier/push-content/';
+      const sent = await (way === 'http'
+        ? system.raw('missions', 'POST', path, { body: text })
+        : system.call('nats', 'missions.push-content', text));
+      const body = JSON.parse(sent.text) as Data;
+      expect([sent.status, body], text).toMatchObject([400, { detail: expect.any(String) }]);
+    }
   });
 
   test('what is not there is not found', async () => {
@@ -180,7 +202,7 @@ test('D.50 where events must come first: namespace_not_found, then index_entry_n
   });
   const one = upload('announced');
   const { project_uuid, mission_slug } = one;
-  const push = (): Promise<Answer> => strict.call('http', 'missions.push-content', one);
+  const push = () => pushTo(strict, 'http', one);
   const tell = (event_type: string, payload: Data) => {
     const event = { event_id: randomUUID(), event_type, project_uuid, lamport_clock: 7 };
     const subject = `mis.v1.${project_uuid}.${mission_slug}.${event_type}`;
@@ -188,9 +210,9 @@ test('D.50 where events must come first: namespace_not_found, then index_entry_n
     const data = JSON.stringify({ ...event, payload: { ...mission, ...payload } });
     return strict.broker.js.publish(subject, data);
   };
-  err(await push(), 'NAMESPACE_NOT_FOUND', 404);
+  expect(await push()).toMatchObject({ status: 404, body: { error: 'namespace_not_found' } });
   await tell('MissionCreated', {});
-  err(await push(), 'INDEX_ENTRY_NOT_FOUND', 404);
+  expect(await push()).toMatchObject({ status: 404, body: { error: 'index_entry_not_found' } });
   await tell('MissionDossierArtifactIndexed', { artifact_id: { path: 'spec.md' } });
   expect((await push()).status).toBe(201);
   expect((await push()).status).toBe(200);
@@ -204,6 +226,31 @@ test('D.50 where events must come first: namespace_not_found, then index_entry_n
     payload: { mission_slug, mission_number: '064', mission_type: 'software-dev' },
   });
   expect(event?.build_id).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+});
+
+test('D.50 no token is 401 unauthorized, one that may not is 403, another address is 405 or 404', async () => {
+  const tokens = { cli: 'ingest', reader: 'read' };
+  const lines = Object.entries(tokens).map(([name, scope]) => `${name}:${scope}:${hex(name)}`);
+  await using guarded = await startSystem({
+    roles: ['gateway', 'missions'],
+    env: { IRONCLAW_TOKENS: lines.join('\n') },
+  });
+  const body = JSON.stringify(upload('guarded'));
+  const path = '/api/dossier/push-content/';
+  const push = async (token: string | undefined, where = path, method = 'POST') => {
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    return guarded.raw('gateway', method, where, { body, headers });
+  };
+  for (const token of [undefined, 'nobody', '']) {
+    const answer = await push(token);
+    expect(answer.status).toBe(401);
+    expect(JSON.parse(answer.text)).toMatchObject({ error: 'unauthenticated' });
+  }
+  const reader = await push('reader');
+  expect([reader.status, JSON.parse(reader.text)]).toMatchObject([403, { error: 'forbidden' }]);
+  expect((await push('cli')).status).toBe(201);
+  expect((await push('cli', path, 'PUT')).status).toBe(405);
+  expect((await push('cli', '/api/dossier/push-content')).status).toBe(404);
 });
 
 test('an object that is no content of a mission is not read through here', async () => {

@@ -8,6 +8,7 @@ const LIBRARY_ARROWS: Record<string, string[]> = {
   // Both send to servers of others; what they send is checked by a gate that they are given.
   'libs/dossier': [],
   'libs/tracker': [],
+  'libs/feeds': ['libs/signing'],
   // Endpoints are answered over NATS too.
   'libs/service': ['libs/broker'],
   // What every role stands on: it brings the others together.
@@ -33,6 +34,7 @@ const PURE: Record<string, string[]> = {
   'libs/missions': ['node:crypto'],
   'libs/projects': ['node:crypto'],
   'libs/feeds': ['node:crypto'],
+  'libs/signing': ['node:crypto'],
 };
 
 /** Single imports that are right although no arrow allows them: importer, imported. */

@@ -2,9 +2,11 @@ import { join, resolve } from 'node:path';
 import { AppError, invalid } from '#libs/contracts';
 import {
   type BodyQueue,
+  drainEventQueue,
   drainQueue,
   loadGates,
   lockDrain,
+  openEventQueue,
   openQueue,
   pushBody,
   readUpload,
@@ -87,13 +89,16 @@ async function status(io: Io, options: QueueOptions): Promise<ExitCode> {
     told: queue.status(),
     file: at,
   }));
+  const queue = openEventQueue(file, { nowMs: () => Date.now() });
+  const events = queue.status();
+  queue.close();
   if (options.json) {
-    io.out(JSON.stringify({ file, ...told }));
+    io.out(JSON.stringify({ file, ...told, events }));
     return EXIT.ok;
   }
   const { queued, capacity, due, retrying, bytes, oldest_at, next_attempt_at, failed } = told;
   const now = Date.now();
-  const rows: [string, string | number | undefined][] = [
+  const rows: [string, string | number | null][] = [
     ['queue', file],
     ['waiting', `${queued} of ${capacity}, ${size(bytes)}`],
     ['due', due],
@@ -101,6 +106,8 @@ async function status(io: Io, options: QueueOptions): Promise<ExitCode> {
     ['oldest', oldest_at === null ? '-' : ago(oldest_at, now)],
     ['next try', next_attempt_at ?? '-'],
     ['failed', failed],
+    ['events', `${events.queued} waiting, ${events.set_aside} set aside`],
+    ['set aside', events.last_error],
   ];
   io.out(facts(rows));
   const colours = io.colours.out;
@@ -165,26 +172,35 @@ function serverOf(io: Io, options: DrainOptions): { server: string; token: strin
   if (running === undefined) {
     throw unreachable('The server of dossiers', `none is named, and nothing runs on ${stateDir}`);
   }
-  return { server: `${running.url}/missions`, token };
+  return { server: running.url, token };
 }
 
 async function drain(io: Io, options: DrainOptions): Promise<ExitCode> {
   const target = serverOf(io, options);
-  const { bodySync } = loadGates(io.env.IRONCLAW_CONTRACT_SHAPE);
+  const gates = loadGates(io.env.IRONCLAW_CONTRACT_SHAPE);
   const lock = lockDrain(queueFile(io, options));
   if (lock === undefined) {
     throw new AppError('ALREADY_RUNNING', { path: queueFile(io, options), pid: 'unknown' });
   }
+  const nowMs = (): number => Date.now();
+  const events = openEventQueue(queueFile(io, options), { nowMs });
   try {
     return await withQueue(io, options, async (queue) => {
       const drained = await drainQueue({
         queue,
-        gate: bodySync,
-        nowMs: () => Date.now(),
+        gate: gates.bodySync,
+        nowMs,
+        drainEvents: async () => {
+          const reason = await drainEventQueue({ queue: events, gate: gates.event, ...target });
+          if (reason !== null) io.err(`the events cannot be sent: ${reason}`);
+          return reason === null;
+        },
         push: (upload) => pushBody(upload, target),
       });
       const { queued } = queue.status();
-      if (options.json) io.out(JSON.stringify({ ...drained, queued }));
+      const { queued: events_queued, set_aside: events_set_aside } = events.status();
+      const told = { ...drained, queued, events_queued, events_set_aside };
+      if (options.json) io.out(JSON.stringify(told));
       else {
         const { uploaded, already_exists, retrying, failed, exhausted, stopped } = drained;
         const gone = failed + exhausted;
@@ -199,6 +215,7 @@ async function drain(io: Io, options: DrainOptions): Promise<ExitCode> {
       return isAllDone && drained.stopped === null ? EXIT.ok : EXIT.failed;
     });
   } finally {
+    events.close();
     lock.release();
   }
 }

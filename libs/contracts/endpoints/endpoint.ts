@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { ErrorCode } from '../errors.ts';
+import type { AppError, ErrorCode } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 
 /** The roles a process can play; each has its endpoints, reactors and projections. */
@@ -23,6 +23,21 @@ export type Role = (typeof ROLES)[number];
 export type Scope = 'public' | 'read' | 'operate' | 'ingest' | 'admin';
 
 /**
+ * A contract that is not ours: its path stands at the root of every server that knows the endpoint,
+ * the handler gets the bytes of the body, and answers a status and a body as they are, without our
+ * envelope. Over NATS the message is the body (for GET: a JSON object of the query), and path and
+ * query parameters of other methods are the JSON object in the header `Ironclaw-Input`.
+ */
+export type Outside = {
+  /** Request headers that the handler reads, lower case; others do not reach it. */
+  readonly headers: readonly string[];
+  /** Shape of the body of errors, for documents. */
+  readonly error: z.ZodType;
+  /** The body of an error that comes about before the handler, or that it throws. */
+  readonly errorBody: (error: AppError) => unknown;
+};
+
+/**
  * One operation, told once. From it come the HTTP route, the NATS subject `svc.v1.<role>.<name>`,
  * the OpenAPI entry and the client.
  *
@@ -33,7 +48,7 @@ export type Endpoint<I extends z.ZodType = z.ZodType, D extends z.ZodType = z.Zo
   readonly role: Role;
   /** kebab-case, unique in its role. */
   readonly name: string;
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** As `/runs/{run_id}/plan`. */
   readonly path: string;
   readonly summary: string;
@@ -54,6 +69,7 @@ export type Endpoint<I extends z.ZodType = z.ZodType, D extends z.ZodType = z.Zo
   readonly rawInput?: true;
   /** `sse`: answers a stream of server-sent events, over HTTP only. */
   readonly live?: 'sse';
+  readonly outside?: Outside;
 };
 
 /** What a handler of the endpoint gets. */
@@ -66,7 +82,7 @@ type Given<I extends z.ZodType, D extends z.ZodType> = Pick<
   Partial<Endpoint<I, D>>;
 
 /** What handlers are typed by, kept as literals. */
-type Marks = { rawInput?: true; live?: 'sse' };
+type Marks = { rawInput?: true; live?: 'sse'; outside?: Outside };
 
 /** Fills in the defaults: POST needs `operate`, others `read`; 200; 1 MiB. */
 export function endpoint<I extends z.ZodType, D extends z.ZodType, const M extends Marks>(

@@ -3,7 +3,8 @@ import { ARTIFACT_BODY_BYTES, bodyUpload, contentHash, namespaceRef } from '../d
 import { relativePath } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import { asOf, atLeast, cursor, healthOf, limit } from './common.ts';
-import { endpoint } from './endpoint.ts';
+import type { AppError } from '../errors.ts';
+import { endpoint, type Outside } from './endpoint.ts';
 
 const role = 'missions';
 const { project_uuid, mission_slug, target_branch, mission_type, manifest_version } =
@@ -35,6 +36,22 @@ const text = (chars: number) => z.string().trim().min(1).max(chars);
 /** Text of at most 512 KiB. */
 const content = { size_bytes: z.int().max(ARTIFACT_BODY_BYTES), content_body: z.string() };
 
+/** Errors as senders of dossiers read them: a word, and what it means. */
+const dossierContract: Outside = {
+  headers: [],
+  error: z.looseObject({
+    /** As index_entry_not_found. */
+    error: z.string(),
+    detail: z.string(),
+    field: z.string().optional(),
+  }),
+  errorBody: ({ code, message, field }: AppError) => ({
+    error: code.toLowerCase(),
+    detail: message,
+    ...(field !== undefined && { field }),
+  }),
+};
+
 export const MISSIONS = {
   pushContent: endpoint({
     role,
@@ -42,8 +59,7 @@ export const MISSIONS = {
     method: 'POST',
     path: '/api/dossier/push-content/',
     summary: 'Take the content of one artifact of a mission; 201 stored, 200 known already',
-    // The gate looks at the fields as they were sent, before any is left out.
-    rawInput: true,
+    outside: dossierContract,
     input: bodyUpload,
     data: z.looseObject({
       status: z.enum(['stored', 'already_exists']),
