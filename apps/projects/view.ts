@@ -19,6 +19,8 @@ const TABLES = `
 
 /** Characters of the states that are held between batches; twice this at most. */
 const RECENT_CHARS = 16_000_000;
+/** Characters of the states that one batch loads before they are written back. */
+const TOUCHED_CHARS = 16_000_000;
 
 type Held = {
   state: ProjectState;
@@ -57,6 +59,7 @@ export const projectsView: View<ProjectRecord> = {
     const sql = statements(db);
     const recent = createRecent<string, Held>(RECENT_CHARS);
     let touched = new Map<string, Touched>();
+    let touchedChars = 0;
 
     const find = (id: string): Held | undefined => {
       const held = touched.get(id) ?? recent.get(id);
@@ -64,6 +67,7 @@ export const projectsView: View<ProjectRecord> = {
       const row = sql.load.get(id);
       if (row === undefined) return undefined;
       const { state, openclaw, agents_seq, seq } = row;
+      touchedChars += lengthOf(state);
       return {
         state: stateOf(state, openclaw, agents_seq),
         chars: lengthOf(state),
@@ -80,6 +84,12 @@ export const projectsView: View<ProjectRecord> = {
       sql.agents.run(id, state.seq, JSON.stringify(state.document.openclaw));
       recent.set(id, { state, chars: length, key }, length);
     };
+    const flush = (): void => {
+      const all = touched;
+      touched = new Map();
+      touchedChars = 0;
+      for (const [id, entry] of all) write(id, entry);
+    };
     return {
       apply({ events }) {
         for (const { event, document } of events) {
@@ -94,14 +104,14 @@ export const projectsView: View<ProjectRecord> = {
             chars: before?.chars ?? 0,
             key: before?.key ?? event.seq,
           });
+          if (touchedChars > TOUCHED_CHARS) flush();
         }
-        const all = touched;
-        touched = new Map();
-        for (const [id, entry] of all) write(id, entry);
+        flush();
         return undefined;
       },
       forget() {
         touched = new Map();
+        touchedChars = 0;
         recent.clear();
       },
     };
