@@ -103,7 +103,8 @@ async function commitBatch(
   });
   const [opened, committed] = await Promise.all([answers[0], answers.at(-1)]);
   const { seq, error } = ackOf(committed);
-  if (seq !== undefined) return seq;
+  // A refusal names a sequence as well: 0.
+  if (error === undefined && seq !== undefined) return seq;
   const refusal = ackOf(opened).error ?? error;
   if (refusal?.err_code !== undefined && MOVED_ON.has(refusal.err_code)) return undefined;
   throw brokerUnavailable(`the batch is refused: ${refusal?.description ?? 'no reason is told'}`);
