@@ -40,6 +40,14 @@ describe('several messages to one subject', () => {
     expect([await count(), await lastText()]).toEqual([3, 'c']);
   });
 
+  test('are all appended where more batches come at once than the broker keeps open', async () => {
+    const batches = Array.from({ length: 200 }, (_, n) => bytes(`${n}`, `${n}`));
+    await Promise.all(
+      batches.map((messages) => publishAllAt(broker, SUBJECT, messages, undefined)),
+    );
+    expect(await count()).toBe(400);
+  });
+
   test('of many batches at one version one is stored, whole', async () => {
     const batches = Array.from({ length: 20 }, (_, n) => bytes(`${n}`, `${n}`, `${n}`));
     const answers = await Promise.all(

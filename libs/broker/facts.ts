@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { JetStreamApiCodes, JetStreamApiError } from '@nats-io/jetstream';
 import { headers as newHeaders, type Msg } from 'nats';
 import type { Broker } from './connect.ts';
@@ -74,9 +75,28 @@ export function publishAllAt(
     if (messages.length === 1) {
       return (await broker.js.publish(subject, only, { timeout: TIMEOUT_MS, retries: 1 })).seq;
     }
-    return commitBatch(broker, subject, messages, expected);
+    for (let tries = 1; ; tries += 1) {
+      const outcome = await commitBatch(broker, subject, messages, expected);
+      if (outcome.kind === 'stored') return outcome.seq;
+      if (outcome.kind === 'moved on') return undefined;
+      if (!outcome.passes || tries === BATCH_TRIES) {
+        throw brokerUnavailable(`the batch is refused: ${outcome.reason}`);
+      }
+      await sleep(BATCH_RETRY_MS);
+    }
   });
 }
+
+type BatchOutcome =
+  | { kind: 'stored'; seq: number }
+  | { kind: 'moved on' }
+  /** Nothing was stored. `passes`: another try may be taken. */
+  | { kind: 'refused'; passes: boolean; reason: string };
+
+/** Too many batches are open, or some of this one got lost: nothing of it was stored. */
+const PASSING = new Set([10_167, 10_176, 10_210]);
+const BATCH_TRIES = 100;
+const BATCH_RETRY_MS = 25;
 
 type BatchAck = { seq?: number; error?: { err_code?: number; description?: string } };
 
@@ -86,7 +106,7 @@ async function commitBatch(
   subject: string,
   messages: readonly Uint8Array[],
   expected: number | undefined,
-): Promise<number | undefined> {
+): Promise<BatchOutcome> {
   const batchId = randomUUID();
   const answers = messages.map((data, index) => {
     const headers = newHeaders();
@@ -104,10 +124,11 @@ async function commitBatch(
   const [opened, committed] = await Promise.all([answers[0], answers.at(-1)]);
   const { seq, error } = ackOf(committed);
   // A refusal names a sequence as well: 0.
-  if (error === undefined && seq !== undefined) return seq;
+  if (error === undefined && seq !== undefined) return { kind: 'stored', seq };
   const refusal = ackOf(opened).error ?? error;
-  if (refusal?.err_code !== undefined && MOVED_ON.has(refusal.err_code)) return undefined;
-  throw brokerUnavailable(`the batch is refused: ${refusal?.description ?? 'no reason is told'}`);
+  const { err_code = 0, description: reason = 'no reason is told' } = refusal ?? {};
+  if (MOVED_ON.has(err_code)) return { kind: 'moved on' };
+  return { kind: 'refused', passes: PASSING.has(err_code), reason };
 }
 
 function ackOf(answer: Msg | undefined): BatchAck {
