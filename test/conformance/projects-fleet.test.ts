@@ -10,7 +10,7 @@ import { type Data, err, ok } from './wire.ts';
 
 let system: System;
 beforeAll(async () => {
-  system = await startSystem({ roles: [], separateProcesses: ['projects'] });
+  system = await startSystem({ roles: ['gateway'], separateProcesses: ['projects'] });
 });
 afterAll(() => system?.[Symbol.asyncDispose]());
 
@@ -66,6 +66,25 @@ describe('E projects in several processes', () => {
     } finally {
       await second.close();
     }
+  });
+
+  test('E.69 ETag and If-Match go through the gateway to a role elsewhere', async () => {
+    const { id, revision } = await importHarbour(system);
+    const at = `${system.url('gateway')}/projects/projects/${id}`;
+    const read = await fetch(at);
+    expect([read.status, read.headers.get('etag')]).toEqual([200, `"${revision}"`]);
+    await read.body?.cancel();
+    const write = async (tag: string) => {
+      const headers = { 'content-type': 'application/json', 'if-match': tag };
+      const body = JSON.stringify({ name: `After ${tag}` });
+      const answer = await fetch(at, { method: 'POST', headers, body });
+      await answer.body?.cancel();
+      return [answer.status, answer.headers.get('etag')];
+    };
+    const [status, next] = await write(`"${revision}"`);
+    expect([status, next === `"${revision}"`]).toEqual([200, false]);
+    expect(await write(`"${revision}"`)).toEqual([409, null]);
+    expect((await write(next as string))[0]).toBe(200);
   });
 
   test('E kill -9: the same project, the same list; also with the views thrown away', async () => {
