@@ -5,7 +5,7 @@ export const INTAKE: StreamDeclaration = {
   ...QUEUE,
   name: 'INTAKE',
   description: 'Events and signed deliveries from any client, not yet verified',
-  subjects: [SUBJECTS.intakeEvents, SUBJECTS.signedMilestones, SUBJECTS.signedDemand],
+  subjects: [SUBJECTS.intakeEvents, SUBJECTS.signedQueue],
   maxBytes: 256 * MIB,
   maxMsgBytes: MIB,
 };

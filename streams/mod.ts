@@ -4,16 +4,31 @@ import type { StreamDeclaration } from './declaration.ts';
 import { FEEDS } from './feeds.ts';
 import { INTAKE } from './intake.ts';
 import { JOBS } from './jobs.ts';
+import { LEASES } from './leases.ts';
 import { LEDGER } from './ledger.ts';
 import { MISSIONS } from './missions.ts';
 import { OBJECTS } from './objects.ts';
+import { OUTBOX } from './outbox.ts';
 import { PROJECTS } from './projects.ts';
 import { TIMERS } from './timers.ts';
 
 export { NO_AGE, type StreamDeclaration, UNLIMITED } from './declaration.ts';
 export { advisorySubjects, OBJECT_BUCKET, SUBJECTS } from './subjects.ts';
 export { streamsTable } from './table.ts';
-export { ADVISORIES, DEAD, FEEDS, INTAKE, JOBS, LEDGER, MISSIONS, OBJECTS, PROJECTS, TIMERS };
+export {
+  ADVISORIES,
+  DEAD,
+  FEEDS,
+  INTAKE,
+  JOBS,
+  LEASES,
+  LEDGER,
+  MISSIONS,
+  OBJECTS,
+  OUTBOX,
+  PROJECTS,
+  TIMERS,
+};
 
 /** Every stream there is, for one server. */
 export const STREAMS: readonly StreamDeclaration[] = [
@@ -22,6 +37,8 @@ export const STREAMS: readonly StreamDeclaration[] = [
   TIMERS,
   INTAKE,
   FEEDS,
+  OUTBOX,
+  LEASES,
   MISSIONS,
   PROJECTS,
   DEAD,

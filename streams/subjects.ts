@@ -12,10 +12,14 @@ export const SUBJECTS = {
   /** kind, id: a timer that has fired */
   timersFired: 'tmr.v1.fired.*.*',
   intakeEvents: 'intake.v1.events',
-  signedMilestones: 'signed.v1.milestones',
-  signedDemand: 'signed.v1.demand',
+  /** channel: signed deliveries that wait; those that want an answer are requests one token up */
+  signedQueue: 'signed.v1.queue.*',
   /** channel, SHA-256 of the idempotency key */
   feeds: 'feed.v1.*.*',
+  /** channel, target, hash of the idempotency key */
+  outbox: 'out.v1.*.*.*',
+  /** kind, id */
+  leases: 'lease.v1.*.*',
   /** project, mission, aggregate */
   missions: 'mis.v1.*.*.*',
   /** project */

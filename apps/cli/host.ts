@@ -97,6 +97,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
         version,
         router: client,
         allowedHosts: config.allowedHosts,
+        allowedOrigins: config.allowedOrigins,
       });
       const server = http;
       undo.push(() => server.close());

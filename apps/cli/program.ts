@@ -5,9 +5,11 @@ import { deadLettersCommand } from './commands/dead-letters.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { dossierCommand } from './commands/dossier.ts';
+import { emitCommand } from './commands/emit.ts';
 import { escalationsCommand } from './commands/escalations.ts';
 import { eventsCommand } from './commands/events.ts';
 import { ordersCommand } from './commands/orders.ts';
+import { outboxCommand } from './commands/outbox.ts';
 import { policyCommand } from './commands/policy.ts';
 import { projectCommand } from './commands/project.ts';
 import { runsCommand } from './commands/runs.ts';
@@ -32,6 +34,8 @@ const COMMANDS = [
   eventsCommand,
   viewsCommand,
   policyCommand,
+  emitCommand,
+  outboxCommand,
   deadLettersCommand,
   dossierCommand,
   trackerCommand,

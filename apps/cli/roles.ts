@@ -9,12 +9,14 @@ export const ROLE_DOORS: Readonly<Record<Role, () => Promise<{ start: StartRole 
   integration: () => import('../integration/role.ts'),
   worker: () => import('../worker/role.ts'),
   co: () => import('../co/role.ts'),
+  intake: () => import('../intake/role.ts'),
   gateway: () => import('../gateway/role.ts'),
   'duty-officer': () => import('../duty-officer/role.ts'),
   sentinel: () => import('../sentinel/role.ts'),
   learning: () => import('../learning/role.ts'),
   missions: () => import('../missions/role.ts'),
   projects: () => import('../projects/role.ts'),
+  outbox: () => import('../outbox/role.ts'),
 };
 
 /** In this order roles start: those that others call come first. They stop in the opposite order. */

@@ -4,7 +4,10 @@ import type { DeadLetter } from '#libs/eventlog';
 import { DEAD } from '#streams';
 
 /** A dead letter and its sequence in DEAD, by which people name it. */
-export type Letter = DeadLetter & { seq: number };
+export type Letter = DeadLetter & { seq: number } & Signed;
+
+/** What a rejected delivery has beside: its headers, key, digest and size. */
+type Signed = { delivery?: Record<string, unknown>; encoding?: string };
 
 /** Messages looked at for one page, where a channel is rare. */
 const LOOKED_MAX = 5_000;
@@ -51,10 +54,11 @@ function startOf(cursor: string | undefined): number {
 }
 
 /** What lies in DEAD was written by us, or put there by hand; that is shown as far as it goes. */
-function toLetter(data: Uint8Array, subject: string): DeadLetter {
+function toLetter(data: Uint8Array, subject: string): DeadLetter & Signed {
   const text = new TextDecoder().decode(data);
   const found = asObject(text);
   const source = typeof found.source === 'object' && found.source !== null ? found.source : {};
+  const delivery = asDelivery(found.delivery);
   const { stream, seq, subject: from } = source as Record<string, unknown>;
   const shown = (value: unknown, or: string): string => (typeof value === 'string' ? value : or);
   return {
@@ -63,8 +67,15 @@ function toLetter(data: Uint8Array, subject: string): DeadLetter {
     reason: shown(found.reason, 'not a dead letter of ours'),
     source: { stream: shown(stream, ''), seq: Number(seq ?? 0), subject: shown(from, '') },
     payload: shown(found.payload, text),
+    ...(delivery !== undefined && { delivery, encoding: shown(found.encoding, 'text') }),
     at: shown(found.at, new Date(0).toISOString()),
   };
+}
+
+function asDelivery(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === 'object' && value !== null
+    ? (value as Record<string, unknown>)
+    : undefined;
 }
 
 function asObject(text: string): Record<string, unknown> {

@@ -2,6 +2,7 @@ import { type AnyEvent, AppError } from '#libs/contracts';
 import { type EventIndex, type EventLog, parseLedgerSubject } from '#libs/eventlog';
 import { eventIdFor } from '#libs/orders';
 import { createOrderCommands } from '#libs/runtime';
+import type { ServiceClient } from '#libs/service';
 import { JOBS } from '#streams';
 import { dropLetter, type Letter, listLetters, readLetter } from './dead-store.ts';
 import { readJob } from './exhausted.ts';
@@ -14,7 +15,7 @@ const NOWHERE: Place = { theater_id: null, run_id: null, order_id: null };
 const REASON_CHARS = 2_000;
 
 /** Handlers of the dead letters: what could not be handled, to look at, send again or give up. */
-export function createDeadLetters(log: EventLog, index: EventIndex) {
+export function createDeadLetters(log: EventLog, index: EventIndex, client: ServiceClient) {
   const { broker, garrisonId } = log;
   const orders = createOrderCommands(log);
   const closeId = (seq: number, type: CloseType) => eventIdFor(garrisonId, `dead/${seq}/${type}`);
@@ -71,7 +72,7 @@ export function createDeadLetters(log: EventLog, index: EventIndex) {
     redrive: async ({ seq }: { seq: number }) => {
       const letter = await find(seq, 'DEAD_LETTER_REDRIVEN');
       if (letter === undefined) return { redriven: true, subject: '', duplicate: true };
-      await redrive(log, orders, letter);
+      await redrive(log, orders, client, letter);
       await close(letter, 'DEAD_LETTER_REDRIVEN');
       return { redriven: true, subject: letter.source.subject, duplicate: false };
     },

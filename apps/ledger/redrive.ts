@@ -1,8 +1,9 @@
 import { callBroker } from '#libs/broker';
-import { AppError, type JobMessage } from '#libs/contracts';
+import { API, AppError, CHANNELS, type JobMessage } from '#libs/contracts';
 import type { EventLog } from '#libs/eventlog';
 import { reissueOrder } from '#libs/orders';
 import type { OrderCommands } from '#libs/runtime';
+import type { ServiceClient } from '#libs/service';
 import { DEAD, JOBS, LEDGER } from '#streams';
 import type { Letter } from './dead-store.ts';
 import { readJob } from './exhausted.ts';
@@ -14,8 +15,18 @@ const PAYLOAD_CHARS_MAX = 256 * 1024;
  * Sends a dead letter again to where it came from; the broker drops the second of two at once.
  * @throws {ILLEGAL_TRANSITION} its order is past that attempt, or its payload was cut
  */
-export async function redrive(log: EventLog, orders: OrderCommands, letter: Letter): Promise<void> {
+export async function redrive(
+  log: EventLog,
+  orders: OrderCommands,
+  client: ServiceClient,
+  letter: Letter,
+): Promise<void> {
   const { stream, subject } = letter.source;
+  // Its role verifies it again and says at once what became of it.
+  if (CHANNELS.some((channel) => channel === letter.channel)) {
+    await client.call(API.intake.redrive, { seq: letter.seq });
+    return;
+  }
   const publish = async (payload: string): Promise<void> => {
     const options = { msgID: `redrive:${DEAD.name}:${letter.seq}` };
     await callBroker(log.broker, () => log.broker.js.publish(subject, payload, options));

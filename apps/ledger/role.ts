@@ -90,7 +90,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       return { started: true, views: views.status() };
     },
     stream: (input, ctx) => liveEvents(broker, config.garrisonId, input, ctx.signal),
-    ...createDeadLetters(log, index),
+    ...createDeadLetters(log, index, context.client),
     health: healthHandler(context, 'ledger'),
   });
   return {

@@ -4,7 +4,7 @@ import { loadGates } from '#libs/dossier';
 import { openProjection, type Projection } from '#libs/projections';
 import {
   claimSlot,
-  followEvents,
+  followFacts,
   healthHandler,
   type RoleContext,
   type RunningRole,
@@ -78,7 +78,7 @@ async function openViews({ broker, config, logger }: RoleContext): Promise<{
   const slot = claimSlot(join(stateLayout(config.stateDir).views, 'missions'));
   try {
     const projection = await openProjection({
-      ...followEvents(broker, MISSIONS.name, decodeMission),
+      ...followFacts(broker, { stream: MISSIONS.name, decode: decodeMission }),
       folder: slot.folder,
       name: 'missions',
       views: [dossierView],

@@ -9,7 +9,7 @@ import {
 import { type Decode, followStream, projectSubject } from '#libs/eventlog';
 import { documentOf } from '#libs/projects';
 import type { EventBatch, Followed } from '#libs/projections';
-import { followEvents } from '#libs/runtime';
+import { followFacts } from '#libs/runtime';
 import { PROJECTS } from '#streams';
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
@@ -56,13 +56,14 @@ const HELD_BYTES = 16 * 1024 * 1024;
 
 /** The stream of projects, for a projection to follow. */
 export function followProjects(broker: Broker): Followed<ProjectRecord> {
-  const { tail, streamId } = followEvents(broker, PROJECTS.name, asRecord);
+  const facts = { stream: PROJECTS.name, decode: asRecord };
+  const { tail, streamId } = followFacts(broker, facts);
   return {
     tail,
     streamId,
     source: async function* source(fromSeq, signal) {
-      const options = { fromSeq, signal, stream: PROJECTS.name, decode: asRecord };
-      for await (const batch of followStream(broker, options)) yield* loaded(broker, batch);
+      for await (const batch of followStream(broker, facts, { fromSeq, signal }))
+        yield* loaded(broker, batch);
     },
   };
 }

@@ -22,6 +22,8 @@ for user in sys admin control worker ingest viewer; do
     "$user" "$password" "$user" >"$folder/$user.env"
 done
 
+echo "MILESTONE_SIGNING_SECRET=$(secret)" >"$folder/signing.env"
+
 openssl req -x509 -nodes -newkey rsa:2048 -days 825 -subj /CN=ironclaw-nats \
   -addext subjectAltName=DNS:nats-1,DNS:nats-2,DNS:nats-3 \
   -keyout "$folder/tls/key.pem" -out "$folder/tls/cert.pem" 2>/dev/null

@@ -39,10 +39,15 @@ function settingTable(): string {
     const { value } = CONFIG.shape[name as keyof typeof CONFIG.shape]['~standard'].validate(
       undefined,
     ) as { value: unknown };
-    const standard = Array.isArray(value) ? value.join(',') : String(value);
+    const standard = shown(value);
     return [`\`${name}\``, standard === '' ? '' : `\`${standard}\``, schema.description ?? ''];
   });
   return table(['variable', 'default', 'meaning'], rows);
+}
+
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return value.join(',');
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 function endpointTable(): string {

@@ -23,6 +23,7 @@ export {
   type StartBrokerOptions,
   startBroker,
 } from './server.ts';
+export { type AnswerRequest, requestAnswer } from './request.ts';
 export type { StreamChange, StreamPlan } from './stream-plan.ts';
 export { applyStreams, checkStreams, planStreams } from './streams.ts';
 export {

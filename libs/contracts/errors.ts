@@ -50,6 +50,12 @@ export const ERRORS = {
     message: 'The project is not accepted: {count} findings, the first {code} at {path}',
     fix: 'Correct what details.findings names, or ask for lenient reading.',
   },
+  UNKNOWN_TARGET: {
+    status: 400,
+    retry: 'never',
+    message: 'There is no target {target}',
+    fix: 'Use local, or one of IRONCLAW_TARGETS.',
+  },
   UNAUTHENTICATED: {
     status: 401,
     retry: 'never',
@@ -121,6 +127,12 @@ export const ERRORS = {
     retry: 'never',
     message: 'There is no dead letter {seq}',
     fix: 'List them with GET /dead-letters.',
+  },
+  DELIVERY_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no delivery {id}',
+    fix: 'List them with GET /deliveries; what was delivered is kept for a while only.',
   },
   POLICY_NOT_FOUND: {
     status: 404,

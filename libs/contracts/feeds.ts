@@ -21,6 +21,13 @@ const name = told(LIMITS.feedNameChars);
 // The body is the bound.
 const text = told(LIMITS.signedBodyBytes);
 const count = z.int().min(0);
+/** As `timestamp`; seconds may be left out, as the contract's first sender does. */
+const utcTime = z
+  .string()
+  .refine(
+    (value) => timestamp.safeParse(value.replace(/^(.{16})Z$/, '$1:00Z')).success,
+    'must be ISO-8601 in UTC, as 2026-01-14T16:21:00Z',
+  );
 
 export const evidenceItem = z.object({
   type: z.enum(EVIDENCE_TYPES),
@@ -32,7 +39,7 @@ export const evidenceItem = z.object({
 /** A milestone as it is received; unknown members are dropped. Nothing is repaired. */
 export const milestoneEvent = z.object({
   milestoneId: name,
-  timestampUtc: timestamp,
+  timestampUtc: utcTime,
   scope: name,
   claim: text,
   evidence: z.array(evidenceItem).min(1).max(LIMITS.evidenceItems),
@@ -64,7 +71,7 @@ export type DemandSegment = z.output<typeof demandSegment>;
 /** The latest demand counters, as sent and as received; unknown members are dropped. */
 export const demandSnapshot = z.object({
   summaryId: name,
-  generatedAtUtc: timestamp,
+  generatedAtUtc: utcTime,
   source: z.literal('orchestrator'),
   queueTotal: count,
   draftTotal: count,
@@ -79,7 +86,7 @@ export type DemandSnapshot = z.output<typeof demandSnapshot>;
 /** Any text that is not blank names a delivery; outer blanks are no part of it. */
 export const idempotencyKey = told(LIMITS.idempotencyKeyChars);
 
-const sent = { idempotencyKey, sentAtUtc: timestamp };
+const sent = { idempotencyKey, sentAtUtc: utcTime };
 /** The signed bodies, as senders must write them. */
 export const milestoneEnvelope = z.object({ ...sent, event: sentMilestoneEvent });
 export const demandEnvelope = z.object({ ...sent, snapshot: demandSnapshot });

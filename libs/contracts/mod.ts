@@ -63,6 +63,7 @@ export {
   type DemandSnapshot,
   EVIDENCE_TYPES,
   type IngestAnswer,
+  idempotencyKey,
   ingestRejected,
   milestoneEnvelope,
   type MilestoneEnvelope,
@@ -123,6 +124,11 @@ export {
   type Usage,
   usage,
 } from './shapes.ts';
+export {
+  LOCAL_TARGET,
+  type TargetSettings,
+  targetSettings,
+} from './targets.ts';
 export { API, ENDPOINTS } from './endpoints/list.ts';
 export {
   COMMON_ERRORS,

@@ -39,8 +39,8 @@ export const CODES = {
 
 const decoder = new TextDecoder();
 
-/** Reads an answer to a publish; whatever is no answer of the ledger's stream is `unknown`. */
-export function parseAck(msg: Pick<Msg, 'headers' | 'data'>): Ack {
+/** Reads an answer to a publish; whatever is no answer of that stream is `unknown`. */
+export function parseAck(msg: Pick<Msg, 'headers' | 'data'>, stream: string = LEDGER_STREAM): Ack {
   const code = msg.headers?.code ?? 0;
   if (code === 503) return refusal(CODES.noResponders, 'no stream listens, or it has no leader');
   if (code !== 0) return { kind: 'unknown', reason: `status ${code}` };
@@ -50,8 +50,8 @@ export function parseAck(msg: Pick<Msg, 'headers' | 'data'>): Ack {
     const { err_code, code: status, description } = body.error;
     return refusal(err_code ?? status ?? 0, description ?? '');
   }
-  if (body?.stream !== LEDGER_STREAM || !Number.isSafeInteger(body.seq) || Number(body.seq) < 1) {
-    return { kind: 'unknown', reason: 'the answer is none of the ledger' };
+  if (body?.stream !== stream || !Number.isSafeInteger(body.seq) || Number(body.seq) < 1) {
+    return { kind: 'unknown', reason: `the answer is none of ${stream}` };
   }
   return { kind: 'stored', seq: Number(body.seq), duplicate: body.duplicate === true };
 }

@@ -6,7 +6,14 @@ import { connectionId, inboxPrefix } from './publisher.ts';
 /** Bytes in the stream that are no event of ours; whoever follows sets them aside and goes on. */
 export type PoisonMessage = { seq: number; subject: string; reason: string; bytes: number };
 
-export type StreamBatch<E> = {
+/** Reads one stored message. */
+export type Decode<E> = (
+  data: Uint8Array,
+  seq: number,
+  subject: string,
+) => { ok: true; event: E } | { ok: false; reason: string };
+
+export type EventBatch<E = StoredEvent> = {
   events: E[];
   /** The stored bytes of each event, aligned with `events`. */
   raw: Uint8Array[];
@@ -16,14 +23,6 @@ export type StreamBatch<E> = {
   /** Messages that wait in the stream behind this batch. */
   pending: number;
 };
-export type EventBatch = StreamBatch<StoredEvent>;
-
-/** Reads the bytes of one stored message. */
-export type Decode<E> = (
-  data: Uint8Array,
-  seq: number,
-  subject: string,
-) => { ok: true; event: E } | { ok: false; reason: string };
 
 /** Bytes asked for at once, so that large events do not pile up. */
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -34,7 +33,7 @@ const WATCH_MS = 250;
 /** A place in the stream, from which batches are taken in order. */
 export type Cursor<E> = {
   /** What has come since the last take, as soon as there is anything; undefined: place lost. */
-  take(): Promise<StreamBatch<E> | undefined>;
+  take(): Promise<EventBatch<E> | undefined>;
   close(): void;
 };
 
@@ -47,15 +46,12 @@ export type CursorOptions<E> = {
 };
 
 /** Pulls from an ack-less consumer that starts at `fromSeq`. */
-export function startCursor<E>(
-  broker: Broker,
-  consumer: string,
-  options: CursorOptions<E>,
-): Cursor<E> {
-  const { nc } = broker;
+export function startCursor<E>(broker: Broker, name: string, options: CursorOptions<E>): Cursor<E> {
+  const { nc, jsm } = broker;
   const { signal, stream } = options;
   const inbox = createInbox(inboxPrefix(nc));
   const connection = connectionId(nc);
+  const pullSubject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`;
   const window = createWindow(options.maxEvents);
   let delivered = 0;
   let lastSeq = options.fromSeq - 1;
@@ -70,7 +66,7 @@ export function startCursor<E>(
   const pull = (): void => {
     if (!window.isOpen()) heardAt = performance.now();
     const batch = lost ? 0 : window.ask();
-    if (batch > 0) nc.publish(pullSubject(stream, consumer), pullRequest(batch), { reply: inbox });
+    if (batch > 0) nc.publish(pullSubject, pullRequest(batch), { reply: inbox });
   };
   const subscription = nc.subscribe(inbox, {
     callback: (error, msg) => {
@@ -106,7 +102,9 @@ export function startCursor<E>(
     take: async () => {
       while (window.isEmpty()) {
         if (lost) return undefined;
-        await new Promise<void>((resolve) => void (wake = resolve));
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
       }
       const batch = decodeBatch(window.take(), lastSeq, options.decode);
       lastSeq = batch.lastSeq;
@@ -118,19 +116,11 @@ export function startCursor<E>(
       clearInterval(watchdog);
       signal.removeEventListener('abort', lose);
       subscription.unsubscribe();
-      forget(broker, stream, consumer);
+      if (nc.isClosed() || !broker.isConnected()) return;
+      // The server forgets idle consumers by itself; deleting is only tidier.
+      jsm.consumers.delete(stream, name).catch(() => false);
     },
   };
-}
-
-/** The server forgets idle consumers by itself; deleting is only tidier. */
-function forget(broker: Broker, stream: string, consumer: string): void {
-  if (broker.nc.isClosed() || !broker.isConnected()) return;
-  broker.jsm.consumers.delete(stream, consumer).catch(() => false);
-}
-
-function pullSubject(stream: string, consumer: string): string {
-  return `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
 }
 
 function pullRequest(batch: number): string {
@@ -201,8 +191,8 @@ function parseStatus({ headers }: Msg): Status {
   return { kind: 'pull ended', undelivered: Number(headers.get('Nats-Pending-Messages')) };
 }
 
-function decodeBatch<E>(held: readonly Held[], after: number, decode: Decode<E>): StreamBatch<E> {
-  const batch: StreamBatch<E> = { events: [], raw: [], poison: [], lastSeq: after, pending: 0 };
+function decodeBatch<E>(held: readonly Held[], after: number, decode: Decode<E>): EventBatch<E> {
+  const batch: EventBatch<E> = { events: [], raw: [], poison: [], lastSeq: after, pending: 0 };
   for (const { msg, position } of held) {
     const { seq } = position;
     const decoded = decode(msg.data, seq, msg.subject);

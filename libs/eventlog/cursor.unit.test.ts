@@ -1,10 +1,11 @@
 import type { Broker } from '#libs/broker';
+import type { StoredEvent } from '#libs/contracts';
 import fc from 'fast-check';
 import { headers, type Msg } from 'nats';
 import { describe, expect, test } from 'vitest';
-import type { StoredEvent } from '#libs/contracts';
 import { decodeEvent } from './codec.ts';
 import { type Cursor, parsePosition, startCursor } from './cursor.ts';
+import { LEDGER_STREAM } from './subjects.ts';
 
 const number = fc.integer({ min: 0, max: 999_999_999_999_999 });
 const name = fc.stringMatching(/^[A-Za-z0-9_-]{1,12}$/);
@@ -47,8 +48,6 @@ describe('the position in an ack subject', () => {
   });
 });
 
-const LEDGER = { stream: 'LEDGER', decode: decodeEvent };
-
 /** A cursor on a connection that says what the test wants: a real server does not lose on demand. */
 function scripted(maxEvents = 10): {
   cursor: Cursor<StoredEvent>;
@@ -70,7 +69,13 @@ function scripted(maxEvents = 10): {
   const broker = { nc, isConnected: () => true } as unknown as Broker;
   const { signal } = new AbortController();
   return {
-    cursor: startCursor(broker, 'c', { ...LEDGER, fromSeq: 1, maxEvents, signal }),
+    cursor: startCursor(broker, 'c', {
+      stream: LEDGER_STREAM,
+      decode: decodeEvent,
+      fromSeq: 1,
+      maxEvents,
+      signal,
+    }),
     pulls,
     message: (consumerSeq, bytes = 1) => {
       const reply = `$JS.ACK.LEDGER.c.1.${consumerSeq + 100}.${consumerSeq}.0.0`;

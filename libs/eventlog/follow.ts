@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AckPolicy, DeliverPolicy, ReplayPolicy } from '@nats-io/jetstream';
 import type { Logger } from 'pino';
 import { type Broker, brokerUnavailable, toNanos } from '#libs/broker';
-import { isAppError, type StoredEvent } from '#libs/contracts';
+import { isAppError } from '#libs/contracts';
 import { decodeEvent } from './codec.ts';
-import { type Cursor, type Decode, type StreamBatch, startCursor } from './cursor.ts';
+import { type Cursor, type Decode, type EventBatch, startCursor } from './cursor.ts';
 import { guarded } from './read.ts';
 import { LEDGER_STREAM } from './subjects.ts';
 
@@ -16,25 +16,22 @@ export type FollowOptions = {
   /** Messages held at once. Default 4 000. */
   maxEvents?: number;
   signal: AbortSignal;
-  /** Told when the stream cannot be followed for now. */
+  /** Told when the ledger cannot be followed for now. */
   logger?: Logger;
 };
-
-/** A stream and how its messages are read. */
-export type StreamOptions<E> = FollowOptions & { stream: string; decode: Decode<E> };
 
 const MAX_EVENTS = 4_000;
 const RESTART_MS = 250;
 const RESTART_MS_MAX = 5_000;
 const IDLE_MS = 60_000;
 
-/** As `followStream`, of the ledger. */
-export function followBatches(
-  broker: Broker,
-  options: FollowOptions,
-): AsyncGenerator<StreamBatch<StoredEvent>> {
-  return followStream(broker, { ...options, stream: LEDGER_STREAM, decode: decodeEvent });
+/** Follows the ledger; see `followStream`. */
+export function followBatches(broker: Broker, options: FollowOptions): AsyncGenerator<EventBatch> {
+  return followStream(broker, { stream: LEDGER_STREAM, decode: decodeEvent }, options);
 }
+
+/** A stream of facts, and how one of its messages is read. */
+export type FactStream<E> = { stream: string; decode: Decode<E> };
 
 /**
  * Follows a stream from a sequence, in order and without gaps, for ever. Live events are handed
@@ -44,14 +41,15 @@ export function followBatches(
  */
 export async function* followStream<E>(
   broker: Broker,
-  options: StreamOptions<E>,
-): AsyncGenerator<StreamBatch<E>> {
-  const { signal, logger, stream } = options;
+  facts: FactStream<E>,
+  options: FollowOptions,
+): AsyncGenerator<EventBatch<E>> {
+  const { signal, logger } = options;
   let next = Math.max(1, options.fromSeq);
   let restartMs = RESTART_MS;
   while (!signal.aborted && !broker.nc.isClosed()) {
     try {
-      const cursor = await openCursor(broker, next, options);
+      const cursor = await openCursor(broker, facts, next, options);
       try {
         for (;;) {
           const batch = await cursor.take();
@@ -65,7 +63,8 @@ export async function* followStream<E>(
       }
     } catch (error) {
       if (!isAppError(error, 'DEPENDENCY_UNAVAILABLE')) throw error;
-      logger?.warn({ err: error, next, stream }, 'the stream cannot be followed; trying again');
+      const { stream } = facts;
+      logger?.warn({ err: error, stream, next }, 'the stream cannot be followed; trying again');
       restartMs = Math.min(restartMs * 2, RESTART_MS_MAX);
     }
     // Lost its place (reconnect, gap, consumer gone): a new cursor starts where this one ended.
@@ -75,12 +74,13 @@ export async function* followStream<E>(
 
 async function openCursor<E>(
   broker: Broker,
+  facts: FactStream<E>,
   fromSeq: number,
-  options: StreamOptions<E>,
+  options: FollowOptions,
 ): Promise<Cursor<E>> {
   if (!broker.isConnected()) throw brokerUnavailable('not connected');
   const info = await guarded('follow', () =>
-    broker.jsm.consumers.add(options.stream, {
+    broker.jsm.consumers.add(facts.stream, {
       ack_policy: AckPolicy.None,
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: fromSeq,
@@ -92,8 +92,7 @@ async function openCursor<E>(
     }),
   );
   return startCursor(broker, info.name, {
-    stream: options.stream,
-    decode: options.decode,
+    ...facts,
     fromSeq,
     signal: options.signal,
     maxEvents: options.maxEvents ?? MAX_EVENTS,

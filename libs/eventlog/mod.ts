@@ -4,8 +4,9 @@ export type { BatchEntry } from './batch.ts';
 export { type Decoded, decodeEvent, encodeEvent } from './codec.ts';
 export { type DeadLetter, setAside } from './dead.ts';
 export { type EventIndex, type EventLog, type EventLogOptions, openEventLog } from './eventlog.ts';
-export type { Decode, EventBatch, PoisonMessage, StreamBatch } from './cursor.ts';
-export { followBatches, type FollowOptions, followStream, type StreamOptions } from './follow.ts';
+export type { Decode, EventBatch, PoisonMessage } from './cursor.ts';
+export { type FactStream, followBatches, type FollowOptions, followStream } from './follow.ts';
+export { createPublisher, type Publisher } from './publisher.ts';
 export { createTurns, Later, type ReactorOptions, startReactor } from './react.ts';
 export { type LiveFilter, liveEvents } from './live.ts';
 export {
@@ -16,6 +17,7 @@ export {
   readSince,
   readStream,
   type StreamOf,
+  streamTail,
   subjectVersion,
 } from './read.ts';
 export {

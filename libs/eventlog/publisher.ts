@@ -26,10 +26,10 @@ const encoder = new TextEncoder();
  * A pipelined publisher: one reply subscription and one sweeping timer for all publishes, where the
  * client library makes a timer and several objects for each (a third of its throughput).
  */
-export function createPublisher({
-  nc,
-  isConnected,
-}: Pick<Broker, 'nc' | 'isConnected'>): Publisher {
+export function createPublisher(
+  { nc, isConnected }: Pick<Broker, 'nc' | 'isConnected'>,
+  stream?: string,
+): Publisher {
   const inbox = createInbox(inboxPrefix(nc));
   const waiting = new Map<string, Waiting>();
   let next = 0;
@@ -61,7 +61,7 @@ export function createPublisher({
   };
   const subscription = nc.subscribe(`${inbox}.*`, {
     callback: (error, msg) => {
-      if (error === null) settle(msg.subject.slice(inbox.length + 1), parseAck(msg));
+      if (error === null) settle(msg.subject.slice(inbox.length + 1), parseAck(msg, stream));
     },
   });
 

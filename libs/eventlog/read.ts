@@ -56,8 +56,13 @@ export function streamInfo(broker: Broker): Promise<StreamInfo> {
 }
 
 /** Sequence of the last message in the ledger, 0 if it is empty. */
-export async function ledgerTail(broker: Broker): Promise<number> {
-  const info = await streamInfo(broker);
+export function ledgerTail(broker: Broker): Promise<number> {
+  return streamTail(broker, LEDGER_STREAM);
+}
+
+/** Sequence of the last message in a stream, 0 if it is empty. */
+export async function streamTail(broker: Broker, stream: string): Promise<number> {
+  const info = await ask(broker, () => broker.jsm.streams.info(stream));
   return info.state.last_seq;
 }
 

@@ -1,4 +1,4 @@
-import { LIMITS } from '#libs/contracts';
+import { LIMITS, LOCAL_TARGET } from '#libs/contracts';
 import { z } from 'zod';
 
 const count = (value: number, min: number, max: number) =>
@@ -46,6 +46,16 @@ export const BEHAVIOUR = {
     .max(128)
     .default('default')
     .describe('gates of orders whose playbook names none'),
+  IRONCLAW_MILESTONES: z
+    .string()
+    .regex(/^(none|(run|integration|escalation)(,(run|integration|escalation))*)$/)
+    .default('run,integration,escalation')
+    .describe('what becomes a milestone: any of run, integration, escalation; or none'),
+  IRONCLAW_MILESTONE_TARGETS: z
+    .string()
+    .regex(/^[\w-]{1,128}(,[\w-]{1,128}){0,63}$/)
+    .default(LOCAL_TARGET)
+    .describe('targets that milestones go to: local, or of IRONCLAW_TARGETS'),
 };
 
 /** The lowest level at which a setting may be given; those that are not here: the garrison alone. */
@@ -62,4 +72,6 @@ export const LEVELS: { readonly [N in keyof typeof BEHAVIOUR]: 'theater' | 'run'
   IRONCLAW_MODEL: 'run',
   IRONCLAW_PLAYBOOK: 'theater',
   IRONCLAW_GATE_PROFILE: 'theater',
+  IRONCLAW_MILESTONES: 'theater',
+  IRONCLAW_MILESTONE_TARGETS: 'theater',
 };

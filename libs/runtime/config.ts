@@ -1,5 +1,13 @@
 import { isAbsolute, join, resolve } from 'node:path';
-import { isAppError, parse, type ProfileSettings, profileSettings } from '#libs/contracts';
+import {
+  isAppError,
+  LOCAL_TARGET,
+  parse,
+  type ProfileSettings,
+  profileSettings,
+  type TargetSettings,
+  targetSettings,
+} from '#libs/contracts';
 import { z } from 'zod';
 import { BEHAVIOUR } from './behaviour.ts';
 import { badSetting, readSettingsFile, settingKey } from './settings-file.ts';
@@ -14,7 +22,7 @@ const list = z.string().transform((text) =>
 const ms = (value: number, min: number, max: number) =>
   z.coerce.number().int().min(min).max(max).default(value);
 
-const profiles = z
+const json = z
   .string()
   .default('{}')
   .transform((text, ctx): unknown => {
@@ -24,8 +32,11 @@ const profiles = z
       ctx.addIssue(`is not JSON: ${(error as Error).message}`);
       return z.NEVER;
     }
-  })
-  .pipe(z.record(z.string().regex(/^[A-Za-z0-9][\w.-]{0,127}$/), profileSettings));
+  });
+const profiles = json.pipe(
+  z.record(z.string().regex(/^[A-Za-z0-9][\w.-]{0,127}$/), profileSettings),
+);
+const targets = json.pipe(z.record(id, targetSettings));
 
 /** Profiles that are always there: they ask whichever model the worker has. */
 const BUILT_IN_PROFILES = {
@@ -136,7 +147,42 @@ export const CONFIG = z.object({
     .stringbool()
     .default(true)
     .describe('whether a gate may be decided go while an earlier phase was decided no-go'),
+  IRONCLAW_TARGETS: targets.describe(
+    'receivers of signed feeds beside local, as JSON: name to url, secret_env, signature, timeout_ms',
+  ),
+  IRONCLAW_DELIVERY_ATTEMPTS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(100)
+    .describe('attempts before a delivery is dead; with the default waits about seven hours'),
+  IRONCLAW_DELIVERY_FIRST_MS: ms(1_000, 10, 3_600_000).describe(
+    'wait after a failed delivery, doubled each time',
+  ),
+  IRONCLAW_DELIVERY_MAX_MS: ms(300_000, 10, 86_400_000).describe(
+    'longest wait between two attempts, also where Retry-After asks for more',
+  ),
+  IRONCLAW_DELIVERY_KEEP_MS: ms(2_592_000_000, 60_000, 31_536_000_000).describe(
+    'so long the record of what was delivered is kept',
+  ),
+  IRONCLAW_DEMAND_TARGETS: list
+    .default([LOCAL_TARGET])
+    .describe('targets that demand summaries go to; empty: none are made'),
+  IRONCLAW_DEMAND_MS: ms(2_000, 100, 86_400_000).describe(
+    'queue and drafts are looked at so often; a summary is sent only where they have changed',
+  ),
   IRONCLAW_ALLOWED_HOSTS: list.default([]).describe('Host names accepted beside the bound one'),
+  IRONCLAW_ALLOWED_ORIGINS: list
+    .default([])
+    .describe('origins of other sites whose pages may read, as https://console.example'),
+  IRONCLAW_SIGNATURE_WINDOW_MS: ms(300_000, 1_000, 86_400_000).describe(
+    'how far the time of a signed delivery may be from the clock, either way',
+  ),
+  IRONCLAW_SIGNATURE_BOUND: z
+    .stringbool()
+    .default(false)
+    .describe('whether signatures must cover time and channel, not the body alone'),
   ...BEHAVIOUR,
 });
 
@@ -189,7 +235,17 @@ export type Config = {
   dossierIndexRequired: boolean;
   planDirs: readonly string[];
   projects: ProjectPolicy;
+  /** Receivers by name; `local` is always among them. */
+  targets: Readonly<Record<string, TargetSettings>>;
+  delivery: { attemptsMax: number; firstMs: number; maxMs: number; keepMs: number };
+  demandTargets: readonly string[];
+  demandMs: number;
   allowedHosts: readonly string[];
+  allowedOrigins: readonly string[];
+  /** Replay window of signed deliveries, either way. */
+  signatureWindowMs: number;
+  /** True: signatures over the body alone are refused. */
+  signatureBound: boolean;
 };
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -279,7 +335,19 @@ export function configFromEnv(env: Env): Config {
       waiversPerPhaseMax: values.IRONCLAW_PROJECT_WAIVERS_MAX,
       goAfterNoGo: values.IRONCLAW_PROJECT_GO_AFTER_NO_GO,
     },
+    targets: { [LOCAL_TARGET]: targetSettings.parse({}), ...values.IRONCLAW_TARGETS },
+    delivery: {
+      attemptsMax: values.IRONCLAW_DELIVERY_ATTEMPTS,
+      firstMs: values.IRONCLAW_DELIVERY_FIRST_MS,
+      maxMs: values.IRONCLAW_DELIVERY_MAX_MS,
+      keepMs: values.IRONCLAW_DELIVERY_KEEP_MS,
+    },
+    demandTargets: values.IRONCLAW_DEMAND_TARGETS,
+    demandMs: values.IRONCLAW_DEMAND_MS,
     allowedHosts: values.IRONCLAW_ALLOWED_HOSTS,
+    allowedOrigins: values.IRONCLAW_ALLOWED_ORIGINS,
+    signatureWindowMs: values.IRONCLAW_SIGNATURE_WINDOW_MS,
+    signatureBound: values.IRONCLAW_SIGNATURE_BOUND,
   };
 }
 

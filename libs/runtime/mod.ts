@@ -14,7 +14,7 @@ export { armPeriodic, nextBoundary, PATROL_TIMER } from './periodic.ts';
 export { createTheaterDirectory, type TheaterDirectory } from './theaters.ts';
 export { createOrderCommands, type OrderCommands, type OrderPlace } from './orders.ts';
 export { createGovernance, type GovernanceOf, type GovernedPlace } from './governance.ts';
-export { followEvents, followLedger } from './follow.ts';
+export { followFacts, followLedger } from './follow.ts';
 export { claimSlot, type Slot } from './slot.ts';
 export { createPauses, type PausePlace, type Pauses } from './pauses.ts';
 export {

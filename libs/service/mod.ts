@@ -12,6 +12,13 @@ export type { Outcome } from './invoke.ts';
 export { type NatsServer, type ServeNatsOptions, serveNats } from './nats.ts';
 export { DEFAULT_RATES, type Rate, type RateClass, type Rates } from './rate-limit.ts';
 export { type OpenApiDocument, openApiDocument } from './openapi.ts';
+export {
+  answerSubjects,
+  type Answering,
+  type AnswerOptions,
+  joinedHeader,
+  type SubjectRequest,
+} from './requests.ts';
 export type { Mount } from './routes.ts';
 export {
   type CallData,

@@ -22,6 +22,7 @@ type Bucket = { tokens: number; atMs: number; rate: Rate };
 export function rateClass(endpoint: Endpoint): RateClass {
   if (endpoint.method === 'GET') return 'read';
   if (endpoint.role === 'ledger' && endpoint.path.startsWith('/events')) return 'append';
+  if (endpoint.path.endsWith('/ingest')) return 'append';
   return endpoint.name === 'chat' ? 'chat' : 'write';
 }
 

@@ -15,7 +15,10 @@ export function fakeService(role: Role, fakes: Fakes = {}): Service {
   const handlers = Object.fromEntries(
     Object.entries(endpoints).map(([key, endpoint]) => [
       key,
-      fakes[key] ?? (async (input: unknown) => ({ endpoint: endpoint.name, input })),
+      fakes[key] ??
+        (endpoint.outside === undefined
+          ? async (input: unknown) => ({ endpoint: endpoint.name, input })
+          : async () => ({ status: 200, body: { ok: true } })),
     ]),
   ) as Record<string, Handler<never>>;
   return defineService(endpoints, handlers as never);

@@ -27,3 +27,9 @@ export {
   type TrackerServer,
   type TrackerStep,
 } from './tracker-server.ts';
+export {
+  type ReceivedRequest,
+  type ReceiverMode,
+  startReceiver,
+  type TestReceiver,
+} from './receiver.ts';

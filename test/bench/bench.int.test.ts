@@ -60,6 +60,12 @@ test('bench projects measures every figure', { timeout: 240_000 }, async () => {
   for (const row of report.rows) expect([row.raw, row.ours].every(positive), row.id).toBe(true);
 });
 
+test('bench ingest measures every figure, each key once', { timeout: 240_000 }, async () => {
+  const report = await reportOf('ingest', '--quick', '--keys', '200');
+  expect(report.rows.map(({ id }) => id)).toEqual(['ingest', 'latest', 'twice']);
+  for (const row of report.rows) expect([row.raw, row.ours].every(positive), row.id).toBe(true);
+});
+
 test('the table names figures, goals and whether they are met', { timeout: 60_000 }, async () => {
   const text = await bench('ledger', '--quick', '--parts', 'batch');
   expect(text).toMatch(/figure +raw +ours +unit +ratio +pairs +goal/);

@@ -1,3 +1,4 @@
+import { benchIngest } from './ingest/ingest.ts';
 import { benchLedger } from './ledger/ledger.ts';
 import { closeLabs, openLab } from './lab.ts';
 import { type BenchOptions, HELP, readOptions, UsageError } from './options.ts';
@@ -25,7 +26,8 @@ async function run(options: BenchOptions): Promise<Report> {
 }
 
 function rowsOf(options: BenchOptions, say: (text: string) => void): Promise<Row[]> {
-  return options.bench === 'orders' ? benchOrders(options, say) : benchProjects(options, say);
+  const benches = { orders: benchOrders, ingest: benchIngest, projects: benchProjects };
+  return benches[options.bench as keyof typeof benches](options, say);
 }
 
 async function brokerVersion(): Promise<string> {

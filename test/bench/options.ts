@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['ledger', 'orders', 'projects'] as const;
+export const BENCHES = ['ledger', 'orders', 'ingest', 'projects'] as const;
 export type Bench = (typeof BENCHES)[number];
 
 /** Parts of `bench -- ledger`, in the order in which they run. */
@@ -11,6 +11,8 @@ export type BenchOptions = {
   bench: Bench;
   /** Events in the ledger whose effect on memory is measured. */
   events: number;
+  /** Keys that `ingest` delivers twice. */
+  keys: number;
   parts: readonly Part[];
   json: boolean;
   quick: boolean;
@@ -23,6 +25,9 @@ export type BenchOptions = {
 export const EVENTS_DEFAULT = 1_000_000;
 export const EVENTS_QUICK = 44_000;
 const EVENTS_MAX = 20_000_000;
+const KEYS_DEFAULT = 20_000;
+const KEYS_QUICK = 1_000;
+const KEYS_MAX = 1_000_000;
 const WAIT_SECONDS_MAX = 3_600;
 
 export const HELP = `Measures this system against the broker and the libraries that it stands on.
@@ -32,11 +37,14 @@ export const HELP = `Measures this system against the broker and the libraries t
 Names
   ledger   append, batch, projector and POST /events against what does the same without us;
            memory of each role after many events
+  ingest   signed posts against a bare server with one HMAC and one publish, reads meanwhile,
+           and many keys delivered twice
   orders   order lifecycles a second, worktrees on and off, against the broker's own limit
   projects checking a project of 1 MB, importing it, commands on one and on many projects
 
 Options
   --events N        events for the memory figures (default ${EVENTS_DEFAULT}; --quick: ${EVENTS_QUICK})
+  --keys N          of ingest: keys that are delivered twice (default ${KEYS_DEFAULT}; --quick: ${KEYS_QUICK})
   --wait SECONDS    how long those events may take to be stored and read (default 90; --quick: 8)
   --parts a,b       of ledger: ${PARTS.join(', ')} (default: all)
   --sync always|2m  when the broker forces data to disk (default 2m: the disk hides least then)
@@ -66,6 +74,7 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
     bench: oneOf('bench', BENCHES, bench),
     events:
       wholeNumber('--events', values.events, EVENTS_MAX) ?? (quick ? EVENTS_QUICK : EVENTS_DEFAULT),
+    keys: wholeNumber('--keys', values.keys, KEYS_MAX) ?? (quick ? KEYS_QUICK : KEYS_DEFAULT),
     waitSeconds: wholeNumber('--wait', values.wait, WAIT_SECONDS_MAX) ?? null,
     parts: partsOf(values.parts),
     json: values.json === true,
@@ -81,6 +90,7 @@ function parse(argv: readonly string[]) {
       allowPositionals: true,
       options: {
         events: { type: 'string' },
+        keys: { type: 'string' },
         wait: { type: 'string' },
         parts: { type: 'string' },
         sync: { type: 'string' },

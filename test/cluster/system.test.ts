@@ -24,6 +24,7 @@ beforeAll(async () => {
     IRONCLAW_PORT: '0',
     IRONCLAW_STATE: stateDir,
     NATS_URL: target.cluster.url,
+    MILESTONE_SIGNING_SECRET: 'a secret of the cluster',
   });
 }, 60_000);
 

@@ -80,6 +80,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       IRONCLAW_STATE: stateDir,
       IRONCLAW_GARRISON: 'test',
       NATS_URL: testBroker.url,
+      MILESTONE_SIGNING_SECRET: 'a secret of the tests',
       ...options.env,
     };
     const broker = await testBroker.connect({ name: 'stranger' });

@@ -204,6 +204,9 @@ describe('demo', { timeout: 120 * SECONDS }, () => {
       /-- kill -9 \d+[\s\S]*ORDER_REISSUED[\s\S]*INTEGRATED[\s\S]*RUN_COMPLETED/,
     );
     expect(stdout).toContain(artifact);
+    expect(stdout).toMatch(
+      /Milestones in the feed[\s\S]*on-track[\s\S]*completed +Run \S+ is complete/,
+    );
     expect(stdout).toMatch(/Verified +by git: [0-9a-f]{40}/);
     expect(code).toBe(0);
   });

@@ -85,6 +85,7 @@ async function startAs(user: string, roles: readonly Role[]): Promise<Host> {
     PATH: process.env.PATH ?? '',
     IRONCLAW_PORT: '0',
     IRONCLAW_STATE: path.join(folder, 'state'),
+    MILESTONE_SIGNING_SECRET: 'a secret of the accounts',
     IRONCLAW_PATROL_MS: '1000',
     IRONCLAW_AUDIT_MS: '1000',
     IRONCLAW_LEARN_MS: '1000',

@@ -56,6 +56,7 @@ describe.skipIf(reason !== undefined)('three of each role', () => {
     return {
       PATH: process.env.PATH ?? '',
       NATS_URL: broker.url,
+      MILESTONE_SIGNING_SECRET: 'a secret of the fleet',
       IRONCLAW_PORT: '0',
       // Each ledger has views of its own; theaters are shared.
       IRONCLAW_STATE: role === 'ledger' ? path.join(stateDir, `ledger-${index}`) : stateDir,

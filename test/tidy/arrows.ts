@@ -11,6 +11,7 @@ const LIBRARY_ARROWS: Record<string, string[]> = {
   'libs/feeds': ['libs/signing'],
   // Endpoints are answered over NATS too.
   'libs/service': ['libs/broker'],
+  'libs/outbox': ['libs/broker', 'libs/projections', 'libs/signing', 'streams'],
   // What every role stands on: it brings the others together.
   'libs/runtime': [
     'libs/broker',

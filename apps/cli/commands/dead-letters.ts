@@ -8,7 +8,10 @@ import { type ConnectionOptions, connectTo, withConnection, withExamples } from 
 type ListOptions = ConnectionOptions & { channel?: string; limit?: string; cursor?: string };
 
 /** What a dead letter holds beyond the declared fields. */
-type Letter = { source?: { stream: string; seq: number; subject: string } };
+type Letter = {
+  source?: { stream: string; seq: number; subject: string };
+  delivery?: { signature: string; timestamp: string; key?: string; digest: string; size: number };
+};
 
 export function deadLettersCommand(
   program: Command,
@@ -17,7 +20,7 @@ export function deadLettersCommand(
 ) {
   const command = program
     .command('deadletters')
-    .summary('what could not be handled: list, show, redrive, discard')
+    .summary('what could not be handled: list, show, redrive, discard (or ack)')
     .description('Jobs, messages and events that were set aside, each with the reason.');
   const list = command
     .command('list', { isDefault: true })
@@ -40,7 +43,7 @@ export function deadLettersCommand(
     );
   one('show', 'One dead letter with its payload.', showLetter);
   one('redrive', 'Send it again to where it came from, once.', redriveLetter);
-  one('discard', 'Give it up; the ledger keeps that it was there.', discardLetter);
+  one('discard', 'Give it up; the ledger keeps that it was there.', discardLetter).alias('ack');
   withExamples(command, ['deadletters', 'deadletters show 12', 'deadletters redrive 12']);
 }
 
@@ -76,7 +79,7 @@ async function showLetter(io: Io, seq: string, options: ConnectionOptions): Prom
     io.out(JSON.stringify(letter));
     return EXIT.ok;
   }
-  const { source } = letter as typeof letter & Letter;
+  const { source, delivery } = letter as typeof letter & Letter;
   io.out(
     facts([
       ['seq', letter.seq],
@@ -84,6 +87,10 @@ async function showLetter(io: Io, seq: string, options: ConnectionOptions): Prom
       ['code', letter.code],
       ['reason', letter.reason],
       ['at', letter.at],
+      ['headers', delivery && `${delivery.signature} ${delivery.timestamp}`],
+      ['key', delivery?.key],
+      ['digest', delivery?.digest],
+      ['size', delivery?.size],
       ['from', source && `${source.stream} ${source.seq} ${source.subject}`],
       ['bytes', letter.bytes],
     ]),

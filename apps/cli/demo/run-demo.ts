@@ -11,6 +11,7 @@ import { type Io, paint } from '../io.ts';
 import { problemLine } from '../problem-line.ts';
 import { aborted } from '../signals.ts';
 import { startSystem, type System } from '../supervisor/system.ts';
+import { milestonesOf } from './feed.ts';
 import { countEvents, type Told, watchRun } from './timeline.ts';
 import { verifyCommit } from './verify.ts';
 
@@ -141,6 +142,10 @@ async function conclude(demo: Demo, client: Client, ran: Ran, tookMs: number): P
   title(io, 'Commit on the mainline (git show --stat)');
   io.out(checked.show);
   const wrong = [...checked.wrong];
+  title(io, 'Milestones in the feed (signed, delivered, verified)');
+  const feed = await milestonesOf(client, runId, demo.stop);
+  for (const line of feed.lines) io.out(line);
+  if (!feed.complete) wrong.push("the milestone of the run's end has not reached the feed");
   if (run.status !== 'COMPLETE') wrong.unshift(run.summary);
   if (killed === undefined) wrong.push('the run ended before a worker could be killed');
   else if (ran.attempts < 2) wrong.push('the killed order was not given to another worker');

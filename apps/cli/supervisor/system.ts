@@ -11,6 +11,7 @@ import { type Child, superviseChild } from './child.ts';
 import { lockState } from './lock.ts';
 import { type LogFile, type LogRecord, openLogFile } from './log-file.ts';
 import { removeRunning, writeRunning } from './running.ts';
+import { withSigningSecret } from './signing-secret.ts';
 
 /** The roles of the process that is not a worker. */
 const CONTROL_ROLES = [
@@ -22,6 +23,8 @@ const CONTROL_ROLES = [
   'learning',
   'missions',
   'projects',
+  'outbox',
+  'intake',
   'duty-officer',
   'sentinel',
   'gateway',
@@ -88,7 +91,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   undo.push(lockState(config.stateDir, layout.running));
   undo.push(() => removeRunning(layout.running));
   const failed = Promise.withResolvers<Error>();
-  const parts: Parts = { ...options, logDir: layout.log, undo, onGiveUp: failed.resolve };
+  const env = withSigningSecret(options.env, config.stateDir);
+  const parts: Parts = { ...options, env, logDir: layout.log, undo, onGiveUp: failed.resolve };
   options.stop.addEventListener('abort', () => void stop());
   try {
     options.stop.throwIfAborted();

@@ -16,6 +16,8 @@ export const ROLES = [
   'learning',
   'missions',
   'projects',
+  'outbox',
+  'intake',
 ] as const;
 export type Role = (typeof ROLES)[number];
 

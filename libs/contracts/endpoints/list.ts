@@ -1,10 +1,12 @@
 import { CO } from './co.ts';
 import type { Endpoint } from './endpoint.ts';
 import { GATEWAY } from './gateway.ts';
+import { INTAKE } from './intake.ts';
 import { LEARNING } from './learning.ts';
 import { LEDGER } from './ledger.ts';
 import { MISSIONS } from './missions.ts';
 import { PROJECTS } from './projects.ts';
+import { OUTBOX } from './outbox.ts';
 import { VAULT } from './vault.ts';
 import { DUTY_OFFICER, OBSERVER, SENTINEL } from './watch.ts';
 import { INTEGRATION, WORKER } from './work.ts';
@@ -23,6 +25,8 @@ export const API = {
   learning: LEARNING,
   missions: MISSIONS,
   projects: PROJECTS,
+  outbox: OUTBOX,
+  intake: INTAKE,
 } as const;
 
 export const ENDPOINTS: readonly Endpoint[] = Object.values(API).flatMap((role) =>

@@ -5,8 +5,26 @@ import { inPairs, median, perSecond } from '../stats.ts';
 import type { Plan } from './plan.ts';
 
 /** What the load program is asked for, and what it answers. */
-export type Load = { url: string; connections: number; durationMs: number; tag: string };
-export type LoadResult = { answered: number; durationMs: number; p50Ms: number; p99Ms: number };
+export type Load = {
+  url: string;
+  connections: number;
+  durationMs: number;
+  tag: string;
+  /** Default: POST /events. */
+  kind?: 'events' | 'ingest' | 'latest';
+  /** Time in the deliveries of `ingest`; default: when the run begins. */
+  at?: string;
+  /** Requests at most, where it goes by number. */
+  limit?: number;
+};
+export type LoadResult = {
+  answered: number;
+  /** Of those, deliveries that were known before. */
+  duplicates: number;
+  durationMs: number;
+  p50Ms: number;
+  p99Ms: number;
+};
 
 const CONNECTIONS = 32;
 
@@ -35,11 +53,11 @@ export async function benchHttp(plan: Plan): Promise<Row[]> {
     round += 1;
     const before = await server.child.ask<NodeJS.CpuUsage>('cpu');
     const order: Load = { url: server.url, connections: CONNECTIONS, durationMs, tag: `l${round}` };
-    const { answered, durationMs: took, ...latency } = await load.ask<LoadResult>('run', order);
+    const { answered, durationMs: took, p50Ms, p99Ms } = await load.ask<LoadResult>('run', order);
     const after = await server.child.ask<NodeJS.CpuUsage>('cpu');
     const micros = after.user + after.system - before.user - before.system;
     const rate = perSecond(answered, took);
-    server.seen.push({ rate, cpuMicros: micros / answered, ...latency });
+    server.seen.push({ rate, cpuMicros: micros / answered, p50Ms, p99Ms });
     return rate;
   };
   for (const server of [bare, role, alone]) await measure(server, plan.httpWarmUpMs);

@@ -8,6 +8,7 @@ import { LEDGER_STREAM } from '#libs/eventlog';
 import { createClient, type ServiceClient } from '#libs/service';
 import type { Child } from '../child.ts';
 import { type Lab, openLab } from '../lab.ts';
+import { BENCH_SECRET } from '../ingest/body.ts';
 import type { MemoryRow } from '../report.ts';
 import { fillLedger } from './fill.ts';
 import type { Plan } from './plan.ts';
@@ -73,7 +74,12 @@ async function startRoles(
   NATS_URL: string,
   roles: readonly Role[],
 ): Promise<Map<Role, Child>> {
-  const env = { NATS_URL, IRONCLAW_STATE: await lab.folder(), IRONCLAW_PORT: '0' };
+  const env = {
+    NATS_URL,
+    IRONCLAW_STATE: await lab.folder(),
+    IRONCLAW_PORT: '0',
+    MILESTONE_SIGNING_SECRET: BENCH_SECRET,
+  };
   const start = async (role: Role) =>
     [role, await lab.child('role.ts', { ...env, ROLES: role })] as const;
   return new Map(await Promise.all(roles.map(start)));
