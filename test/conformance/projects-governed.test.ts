@@ -7,7 +7,7 @@ import * as theaters from './theaters.ts';
 import { aarOf, commit, type OpenWorktree } from './theaters.ts';
 import { type Answer, type Data, err, ok } from './wire.ts';
 
-// Governance meets execution: the integration gate, signs of life, advisory drafts.
+// Governance meets execution (point 6 of the issue): the integration gate, signs of life, advisory drafts.
 
 let system: System;
 /** Starts a system for the tests of one block. */
@@ -53,10 +53,10 @@ async function governedOrder(governance: Data | undefined, files: Data): Promise
 const integrate = ({ theater_id, order_id }: OpenWorktree): Promise<Answer> =>
   call('integration.integrate', { theater_id, order_id, gate_profile: 'governed' });
 
-describe('E.6 an order that names a phase', () => {
+describe('E an order that names a phase', () => {
   useSystem();
 
-  test('E.6 passes its gate only after a go; its file becomes a draft, never a change', async () => {
+  test('E execution: passes its gate only after a go; its file becomes a draft, never a change', async () => {
     const { id: project_id } = await importHarbour(system);
     const artifacts = { 'outputs/plan.md': 'art-a', 'outputs/none.md': 'art-a' };
     const governance = { project_id, phase_id: '1', artifacts };
@@ -84,7 +84,7 @@ describe('E.6 an order that names a phase', () => {
     expect(accepted.phases[0].artifacts[0].rationale).toBe('Berths one to four.');
   });
 
-  test('E.6 a reopened or a no-go gate lets nothing through, nor does an unknown phase', async () => {
+  test('E execution: a reopened or a no-go gate lets nothing through, nor does an unknown phase', async () => {
     const { id: project_id } = await importHarbour(system);
     await decideGo(project_id);
     const order = await governedOrder({ project_id, phase_id: '1' }, { a: 'x' });
@@ -104,10 +104,10 @@ describe('E.6 an order that names a phase', () => {
   });
 });
 
-describe('E.6 a run that names a phase', () => {
+describe('E a run that names a phase', () => {
   useSystem('co', 'worker', 'observer', 'gateway');
 
-  test('E.6 its orders wait for the go; their units are the signs of life of its agent', async () => {
+  test('E execution: its orders wait for the go; their units are the signs of life of its agent', async () => {
     const { id: project_id } = await importHarbour(system);
     const { theater_id } = await theaters.openTheater(system);
     const governance = { project_id, phase_id: '1' };
@@ -133,7 +133,7 @@ describe('E.6 a run that names a phase', () => {
     err(await call('gateway.chat', other), 'INVALID_REQUEST', 400);
   });
 
-  test('E.6 after the go a run comes to its end, and its file to a draft', async () => {
+  test('E execution: after the go a run comes to its end, and its file to a draft', async () => {
     const { id: project_id } = await importHarbour(system);
     await decideGo(project_id);
     const { theater_id } = await theaters.openTheater(system);

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { projectHash } from '#libs/projects';
 import { startSystem, type System } from './harness.ts';
 import { callsOn, harbourProject, importHarbour, REASON } from './projects.ts';
 import { type Data, err, ok, refused, WAYS } from './wire.ts';
@@ -20,7 +21,7 @@ describe.each(WAYS)('E projects over %s', (way) => {
     callsOn(system, way)(name, input, headers);
   const stateOf = async (id: string): Promise<Data> => ok(await call('get', { project_id: id }));
 
-  test('E.3 a new project of a plan: created once, listed, read with its state beside it', async () => {
+  test('E a new project of a plan: created once, listed, read with its state beside it', async () => {
     const project_id = randomUUID();
     const input = { project_id, name: 'Assistant', governance_mode: 'solo', device_id: 'laptop' };
     const made = ok(await call('create', input), 201);
@@ -93,7 +94,7 @@ describe.each(WAYS)('E projects over %s', (way) => {
     ok(await call('import', { document: other, on_collision: 'overwrite' }), 200);
   });
 
-  test('E.49 E.58 E.62 a waiver opens the gate, a locked gate takes no decision', async () => {
+  test('E.49 E.61 E.62 a waiver opens the gate, a locked gate takes no decision', async () => {
     const { id } = await importHarbour(system);
     const waive = (rationale: string) =>
       call('apply-waiver', { project_id: id, ...ART, rationale });
@@ -119,7 +120,7 @@ describe.each(WAYS)('E projects over %s', (way) => {
     expect(state.phases[0].gate).toBe('decided');
   });
 
-  test('E.59 E.60 E.61 solo decisions say why, team decisions need not', async () => {
+  test('E.58 E.59 E.60 solo decisions say why', async () => {
     const { id } = await importHarbour(system, {
       governance_mode: 'solo',
       phases: [
@@ -337,10 +338,10 @@ describe.each(WAYS)('E projects over %s', (way) => {
   });
 });
 
-describe('E.43 E.44 E.45 E.67 bundles', () => {
+describe('E bundles', () => {
   const call = (name: string, input?: Data) => callsOn(system, 'http')(name, input);
 
-  test('E.67 export, then strict import: clean, the same hash, signed by a known key', async () => {
+  test('E.46 E.65 E.67 export, then strict import: clean, the same hash, a known signature', async () => {
     const { key_id } = ok(await call('rotate-key'), 201);
     const project_id = randomUUID();
     ok(await call('create', { project_id, name: 'Café / Berth', device_id: 'laptop' }), 201);
@@ -366,6 +367,17 @@ describe('E.43 E.44 E.45 E.67 bundles', () => {
     const reordered = { project: bundle.project, schemaVersion: 1, createdAt: bundle.createdAt };
     const read = { document: reordered, on_collision: 'overwrite' };
     expect(ok(await call('import', read), 200)).toMatchObject({ signature: 'valid' });
+  });
+
+  test('E.44 a hash that was made anew does not save an old signature', async () => {
+    ok(await call('rotate-key'), 201);
+    const { id } = await importHarbour(system);
+    const { text } = ok(await call('export', { project_id: id, sign: true }));
+    const bundle = JSON.parse(text as string) as Data;
+    bundle.project.phases[0].name = 'Moop';
+    bundle.project.integrity.hash = projectHash(bundle.project as Data);
+    const error = err(await call('import', { document: bundle }), 'PROJECT_INVALID', 400);
+    expect(error.details?.findings).toMatchObject([{ code: 'SIGNATURE_INVALID' }]);
   });
 
   test('E.43 E.45 what was altered is refused, what is not signed is told', async () => {
@@ -402,7 +414,7 @@ describe('E.43 E.44 E.45 E.67 bundles', () => {
   });
 });
 
-describe('E.74 the door', () => {
+describe('E the door', () => {
   const JSON_TYPE = { 'content-type': 'application/json' };
 
   test('E.74 foreign origins, bad ids, large bodies and broken JSON are refused', async () => {
