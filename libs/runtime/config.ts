@@ -64,7 +64,7 @@ export const CONFIG = z.object({
   IRONCLAW_PLAYBOOKS: list.default([]).describe('folders with playbooks beside the built-in ones'),
   IRONCLAW_GATE_PROFILES: list
     .default([])
-    .describe('folders with gate profiles beside the built-in default and strict'),
+    .describe('folders with gate profiles beside the built-in default, strict and governed'),
   IRONCLAW_PROFILES: profiles.describe(
     'profiles beside executor_default and planner_default, as JSON: name to model, temperature, max_tokens, task_types',
   ),
