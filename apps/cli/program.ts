@@ -4,13 +4,14 @@ import { configCommand } from './commands/config.ts';
 import { deadLettersCommand } from './commands/dead-letters.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
-import { emitCommand } from './commands/emit.ts';
 import { dossierCommand } from './commands/dossier.ts';
+import { emitCommand } from './commands/emit.ts';
 import { escalationsCommand } from './commands/escalations.ts';
 import { eventsCommand } from './commands/events.ts';
 import { ordersCommand } from './commands/orders.ts';
 import { outboxCommand } from './commands/outbox.ts';
 import { policyCommand } from './commands/policy.ts';
+import { projectCommand } from './commands/project.ts';
 import { runsCommand } from './commands/runs.ts';
 import { serveCommand } from './commands/serve.ts';
 import { streamsCommand } from './commands/streams.ts';
@@ -38,6 +39,7 @@ const COMMANDS = [
   deadLettersCommand,
   dossierCommand,
   trackerCommand,
+  projectCommand,
   configCommand,
   streamsCommand,
   serveCommand,

@@ -14,8 +14,9 @@ export const ROLE_DOORS: Readonly<Record<Role, () => Promise<{ start: StartRole 
   'duty-officer': () => import('../duty-officer/role.ts'),
   sentinel: () => import('../sentinel/role.ts'),
   learning: () => import('../learning/role.ts'),
-  outbox: () => import('../outbox/role.ts'),
   missions: () => import('../missions/role.ts'),
+  projects: () => import('../projects/role.ts'),
+  outbox: () => import('../outbox/role.ts'),
 };
 
 /** In this order roles start: those that others call come first. They stop in the opposite order. */

@@ -66,6 +66,7 @@ export function plannedStep(step: PlaybookStep, run: RunState, behaviour: Behavi
     inputs: run.inputs.map(({ name, ...ref }) => ({ name: inputPath(run.run_id, name), ...ref })),
     ...(approval && { approval }),
     ...(ask && { ask }),
+    ...(step.governance && { governance: step.governance }),
   };
 }
 

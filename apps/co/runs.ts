@@ -87,7 +87,7 @@ export function createRuns(context: RoleContext, playbooks: Playbooks, settings:
         ? log.defaults.newId()
         : runIdFor(config.garrisonId, theaterId, request_id);
     const place = { run_id: runId, theater_id: theaterId };
-    const { inputs, variables, settings: own } = input;
+    const { governance, inputs, variables, settings: own } = input;
     const request = {
       objective,
       theaterId,
@@ -97,6 +97,7 @@ export function createRuns(context: RoleContext, playbooks: Playbooks, settings:
       variables,
       settings: own,
       inputs,
+      governance,
       autopilot,
     };
     const requestDigest = sha256(canonicalize(request) ?? '');
@@ -115,6 +116,7 @@ export function createRuns(context: RoleContext, playbooks: Playbooks, settings:
         ...(variables && { variables }),
         ...(own && { settings: own }),
         ...(inputs && { inputs }),
+        ...(governance && { governance }),
       }),
     );
     const created = appended[0];

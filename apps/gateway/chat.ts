@@ -30,6 +30,7 @@ export async function chat(context: RoleContext, input: ChatInput, ctx: Ctx) {
     ...(input.playbook !== undefined && { playbook: input.playbook }),
     ...(input.variables !== undefined && { variables: input.variables }),
     ...(input.settings !== undefined && { settings: input.settings }),
+    ...(input.governance !== undefined && { governance: input.governance }),
     ...(requestId !== undefined && { request_id: requestId }),
   });
   const { run_id } = run;

@@ -42,7 +42,7 @@ beforeAll(async () => {
   }
   const made = { worktreePath, message: 'work', author, timestampSec: 1_768_400_000 };
   const { sha } = await commitAll(made);
-  candidate = { theater, orderId: 'o1', worktreePath, commitSha: sha };
+  candidate = { theater, orderId: 'o1', runId: null, worktreePath, commitSha: sha };
   await writeFile(path.join(root, 'secret.txt'), 'secret');
   // What is in the worktree only must not count.
   await writeFile(path.join(worktreePath, 'sum.js'), 'export const sum = () => 0;\n');

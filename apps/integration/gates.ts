@@ -8,6 +8,7 @@ import {
 import { aarSchema, artifactsExist, cleanTree } from './aar-gates.ts';
 import type { CommandGates } from './command-gate.ts';
 import { pathPolicy, sizePolicy } from './change-gates.ts';
+import type { GovernanceGate } from './governance-gate.ts';
 import type { Candidate, GateVerdict } from './verdict.ts';
 
 export type Gates = {
@@ -23,6 +24,7 @@ export type Gates = {
 export function createGates(
   profiles: ReadonlyMap<string, GateProfile>,
   commands: CommandGates,
+  governance: GovernanceGate,
 ): Gates {
   const check = async (
     spec: GateSpec,
@@ -36,6 +38,8 @@ export function createGates(
         return artifactsExist(candidate);
       case 'clean-tree':
         return cleanTree(candidate);
+      case 'governance':
+        return governance(candidate);
       case 'paths':
         return pathPolicy(spec, candidate);
       case 'sizes':

@@ -70,7 +70,8 @@ export async function integrateOrder(
     await orders.decide(place, (order) => startIntegration(order, { gateProfile: profile.name }));
     const headSha = await branchHead(theater, branch);
     await refuseMoved(orders, place, known, headSha);
-    const candidate = { theater, orderId: order_id, worktreePath, commitSha: headSha };
+    const { run_id: runId } = known;
+    const candidate = { theater, orderId: order_id, runId, worktreePath, commitSha: headSha };
     checked = { headSha, results: await gates.run(profile, candidate, signal) };
     await judge(theater, orders, place, checked);
   }

@@ -21,7 +21,7 @@ const command = (more: object = {}) => ({ gate: 'command', name: 'test', run: ['
 test('default and strict come with it, custom ones beside them, with defaults filled in', async () => {
   await file({ name: 'own', gates: [command()] });
   const profiles = await load();
-  expect([...profiles.keys()].toSorted()).toEqual(['default', 'own', 'strict']);
+  expect([...profiles.keys()].toSorted()).toEqual(['default', 'governed', 'own', 'strict']);
   expect(profiles.get('own')?.gates).toEqual([
     command({ timeout_seconds: 60, max_output_bytes: 1_048_576, env: {}, network: false }),
   ]);

@@ -10,6 +10,7 @@ import {
 import { defineService } from '#libs/service';
 import { createCommandGates } from './command-gate.ts';
 import { createGates } from './gates.ts';
+import { createGovernanceGate } from './governance-gate.ts';
 import { integrateOrder, refuseOrder } from './integrate.ts';
 import { BUILT_IN_GATE_PROFILES, loadGateProfiles } from './profiles.ts';
 
@@ -23,7 +24,8 @@ const TOLD = ['GATE_FAILED', 'MERGE_CONFLICT', 'MAINLINE_DIRTY', 'ILLEGAL_TRANSI
 export async function start(context: RoleContext): Promise<RunningRole> {
   const { broker, config, log, logger } = context;
   const profiles = await loadGateProfiles([BUILT_IN_GATE_PROFILES, ...config.gateProfileDirs]);
-  const gates = createGates(profiles, createCommandGates(logger, [config.stateDir]));
+  const commands = createCommandGates(logger, [config.stateDir]);
+  const gates = createGates(profiles, commands, createGovernanceGate(context));
   const orders = createOrderCommands(log);
 
   const runs = createAggregateStore(broker, EMPTY_RUN, (agg, events) => foldRun(events, agg));

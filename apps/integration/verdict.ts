@@ -5,6 +5,7 @@ import type { Theater } from '#libs/worktrees';
 export type Candidate = {
   theater: Theater;
   orderId: string;
+  runId: string | null;
   worktreePath: string;
   commitSha: string;
 };

@@ -14,8 +14,8 @@ export {
   retryDelayMs,
 } from './consume.ts';
 export { fromNanos, toNanos, toTtl } from './durations.ts';
+export { publishAllAt, publishAt, readLast } from './facts.ts';
 export { brokerUnavailable, callBroker, callPatiently, isBrokerUnavailable } from './failures.ts';
-export { publishAt, readLast } from './facts.ts';
 export { getObject, OBJECT_LIMIT_BYTES, putObject, type StoredObject } from './objects.ts';
 export {
   type BrokerExit,

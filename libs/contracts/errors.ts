@@ -50,6 +50,12 @@ export const ERRORS = {
     message: 'The path {path} is not inside the theater',
     fix: 'Use the worktree_path that POST /worktrees answered.',
   },
+  PROJECT_INVALID: {
+    status: 400,
+    retry: 'never',
+    message: 'The project is not accepted: {count} findings, the first {code} at {path}',
+    fix: 'Correct what details.findings names, or ask for lenient reading.',
+  },
   UNKNOWN_TARGET: {
     status: 400,
     retry: 'never',
@@ -145,6 +151,24 @@ export const ERRORS = {
     retry: 'never',
     message: 'There is no artifact {path}',
     fix: 'The order lists its artifacts: GET /orders/{order_id}.',
+  },
+  PROJECT_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no project {id}',
+    fix: 'List the projects with GET /projects.',
+  },
+  PROJECT_PART_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'Project {id} has no {what} {part}',
+    fix: 'Read the project with GET /projects/{project_id}.',
+  },
+  SIGNING_KEY_NOT_FOUND: {
+    status: 404,
+    retry: 'never',
+    message: 'There is no signing key {id}',
+    fix: 'List the keys, or create one.',
   },
   NAMESPACE_NOT_FOUND: {
     status: 404,
@@ -259,6 +283,30 @@ export const ERRORS = {
     retry: 'never',
     message: 'Gate {gate} did not pass: {reason}',
     fix: 'The mainline is unchanged; correct the work in the worktree and integrate again.',
+  },
+  PROJECT_EXISTS: {
+    status: 409,
+    retry: 'never',
+    message: 'There is a project {id} already',
+    fix: 'Choose overwrite, keep-both or cancel.',
+  },
+  PROJECT_IMMUTABLE: {
+    status: 409,
+    retry: 'never',
+    message: '{field} of project {id} cannot change after creation',
+    fix: 'Create another project, or import under another id.',
+  },
+  GATE_LOCKED: {
+    status: 409,
+    retry: 'never',
+    message: 'The gate of phase {phase} is locked by {artifacts}',
+    fix: 'Complete or waive the artifacts named in details.blocked_by.',
+  },
+  POLICY_REFUSED: {
+    status: 409,
+    retry: 'never',
+    message: 'The governance policy refuses this: {reason}',
+    fix: 'Act within the policy, or have it changed.',
   },
   TRACKER_CHOICE: {
     status: 409,

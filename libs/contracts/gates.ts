@@ -33,6 +33,8 @@ const gate = z.discriminatedUnion('gate', [
   z.strictObject({ gate: z.literal('aar-schema') }),
   z.strictObject({ gate: z.literal('artifacts') }),
   z.strictObject({ gate: z.literal('clean-tree') }),
+  /** The gate of the project's phase that the order belongs to must be decided go. */
+  z.strictObject({ gate: z.literal('governance') }),
   /** Which paths an order's commit may change; `deny` is stronger than `allow`. */
   z.strictObject({
     gate: z.literal('paths'),

@@ -47,6 +47,22 @@ export const LIMITS = {
   /** Tokens of all answers to one order. */
   orderTokensMax: 1_000_000,
   orderTokensDefault: 4_000,
+  /** Text of a project document or bundle. */
+  projectBytes: 4 * 1024 * 1024,
+  /** Body of an import: a document as text, with its escapes. */
+  projectBodyBytes: 8 * 1024 * 1024,
+  /** Values in a project document or bundle. */
+  projectNodes: 400_000,
+  /** Phases of one project, artifacts of one project, comments of one artifact. */
+  projectPhases: 100,
+  projectArtifacts: 5_000,
+  artifactComments: 1_000,
+  /** Agents linked to one project. */
+  projectAgents: 1_000,
+  /** Characters of a comment, rationale or notes. */
+  projectTextChars: 20_000,
+  /** One artifact's field values, or one advisory draft, as JSON. */
+  projectValueBytes: 128 * 1024,
   /** Targets of one emit. */
   targetsPerEmit: 64,
   /** Body of a signed delivery; an accepted one, with its receipt, fits in one message. */

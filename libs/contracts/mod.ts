@@ -38,6 +38,21 @@ export {
 export { type Severity, severity } from './events/payloads.ts';
 export { EVENT_TYPES, type EventType, eventType, type PayloadOf } from './events/types.ts';
 export {
+  AGENT_EVENTS,
+  type AgentEvent,
+  type AgentEventType,
+  type ChainEvent,
+  type ChainEventType,
+  type DraftContent,
+  draftContent,
+  parseProjectEvent,
+  PROJECT_EVENTS,
+  type ProjectEvent,
+  type ProjectEventType,
+  type ProjectPayload,
+  type StoredProjectEvent,
+} from './events/projects.ts';
+export {
   type Channel,
   channel,
   CHANNELS,
@@ -98,6 +113,8 @@ export {
   constraints,
   type GateResult,
   gateResult,
+  type Governance,
+  governance,
   type InputRef,
   inputRef,
   type JobMessage,

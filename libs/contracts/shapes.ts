@@ -131,6 +131,20 @@ export const jobMessage = z.looseObject({
 });
 export type JobMessage = z.output<typeof jobMessage>;
 
+/**
+ * The phase of a governed project that work belongs to. `artifacts`: which of the project's artifacts
+ * a file proposes content for, by path, once it is on the mainline; `{{run_id}}` is filled in.
+ */
+export const governance = z.strictObject({
+  project_id: id,
+  phase_id: z.string().min(1).max(256),
+  artifacts: z
+    .record(relativePath, z.string().min(1).max(256))
+    .refine((map) => Object.keys(map).length <= 64, 'must be at most 64')
+    .optional(),
+});
+export type Governance = z.output<typeof governance>;
+
 /** One order to be of a playbook. */
 const playbookStep = z.strictObject({
   key: id,
@@ -149,6 +163,8 @@ const playbookStep = z.strictObject({
   approval: z.boolean().default(false),
   /** True: where it fails for good or is blocked, a person decides whether it is tried again. */
   ask: z.boolean().default(false),
+  /** Default: the run's. */
+  governance: governance.optional(),
 });
 
 /** A pre-made plan, kept as a data file; several versions of one name may exist. */

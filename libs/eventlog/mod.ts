@@ -4,7 +4,7 @@ export type { BatchEntry } from './batch.ts';
 export { type Decoded, decodeEvent, encodeEvent } from './codec.ts';
 export { type DeadLetter, setAside } from './dead.ts';
 export { type EventIndex, type EventLog, type EventLogOptions, openEventLog } from './eventlog.ts';
-export type { EventBatch, PoisonMessage } from './cursor.ts';
+export type { Decode, EventBatch, PoisonMessage } from './cursor.ts';
 export { type FactStream, followBatches, type FollowOptions, followStream } from './follow.ts';
 export { createPublisher, type Publisher } from './publisher.ts';
 export { createTurns, Later, type ReactorOptions, startReactor } from './react.ts';
@@ -15,6 +15,8 @@ export {
   readFirst,
   readFrom,
   readSince,
+  readStream,
+  type StreamOf,
   streamTail,
   subjectVersion,
 } from './read.ts';
@@ -26,4 +28,5 @@ export {
   ledgerSubject,
   parseLedgerSubject,
   type Place,
+  projectSubject,
 } from './subjects.ts';

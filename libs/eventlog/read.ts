@@ -8,6 +8,7 @@ import { createInbox, type Msg } from 'nats';
 import { type Broker, brokerUnavailable, isBrokerUnavailable } from '#libs/broker';
 import { AppError, type StoredEvent } from '#libs/contracts';
 import { decodeEvent } from './codec.ts';
+import type { Decode } from './cursor.ts';
 import { inboxPrefix } from './publisher.ts';
 import { LEDGER_STREAM } from './subjects.ts';
 
@@ -106,12 +107,27 @@ export async function readFirst(broker: Broker, filter: string): Promise<StoredE
   return undefined;
 }
 
-export type EventPage = {
-  events: StoredEvent[];
+export type StreamPage<E> = {
+  events: E[];
   /** Last sequence read of each subject; bytes that are no event count, as the broker counts them. */
   versions: ReadonlyMap<string, number>;
   lastSeq: number;
 };
+export type EventPage = StreamPage<StoredEvent>;
+
+/** A stream to read and how its messages are read. */
+export type StreamOf<E> = { stream: string; decode: Decode<E> };
+const LEDGER: StreamOf<StoredEvent> = { stream: LEDGER_STREAM, decode: decodeEvent };
+
+/** As `readVersions`, of any stream that allows direct reads. */
+export function readStream<E>(
+  broker: Broker,
+  source: StreamOf<E>,
+  filter: string,
+  fromSeq: number,
+): AsyncGenerator<StreamPage<E>> {
+  return pagesOf(broker, source, filter, { seq: Math.max(1, fromSeq) });
+}
 
 async function* eventsOf(pages: AsyncGenerator<EventPage>): AsyncGenerator<StoredEvent[]> {
   for await (const { events } of pages) if (events.length > 0) yield events;
@@ -119,20 +135,30 @@ async function* eventsOf(pages: AsyncGenerator<EventPage>): AsyncGenerator<Store
 
 type Start = { seq: number } | { start_time: string };
 
-async function* readPages(
+function readPages(
   broker: Broker,
   filter: string,
   start: Start,
-  size = PAGE,
+  size?: number,
 ): AsyncGenerator<EventPage> {
-  for await (const messages of readMessages(broker, LEDGER_STREAM, filter, start, size)) {
-    const events: StoredEvent[] = [];
+  return pagesOf(broker, LEDGER, filter, start, size);
+}
+
+async function* pagesOf<E>(
+  broker: Broker,
+  { stream, decode }: StreamOf<E>,
+  filter: string,
+  start: Start,
+  size?: number,
+): AsyncGenerator<StreamPage<E>> {
+  for await (const messages of readMessages(broker, stream, filter, start, size)) {
+    const events: E[] = [];
     const versions = new Map<string, number>();
     let lastSeq = 0;
     for (const { seq, subject, data } of messages) {
       lastSeq = seq;
       versions.set(subject, seq);
-      const decoded = decodeEvent(data, seq, subject);
+      const decoded = decode(data, seq, subject);
       if (decoded.ok) events.push(decoded.event);
     }
     yield { events, versions, lastSeq };

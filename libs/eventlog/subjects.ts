@@ -53,6 +53,11 @@ export function jobSubject(theaterId: string, workerClass: string): string {
   return `job.v1.${token(theaterId)}.${token(workerClass)}`;
 }
 
+/** The literal subject of a project: all that happens to it, agents' signs of life too. */
+export function projectSubject(projectId: string): string {
+  return `prj.v1.${token(projectId)}`;
+}
+
 /** Where a thing that could not be handled is set aside. */
 export function deadSubject(channel: string): string {
   return `dead.v1.${token(channel)}`;

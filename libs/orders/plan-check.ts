@@ -1,6 +1,7 @@
 import {
   type AppError,
   type Constraints,
+  type Governance,
   type InputRef,
   invalid,
   LIMITS,
@@ -25,6 +26,8 @@ export type PlannedStep = {
   outputs: OutputSpec[];
   inputs: InputRef[];
   gate_profile: string;
+  /** The phase of a project that it belongs to; absent: the run's. */
+  governance?: Governance;
   /** A person must approve the result before it is integrated. */
   approval?: boolean;
   /** A person decides whether it is tried again where nothing else helps. */

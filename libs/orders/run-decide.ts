@@ -1,4 +1,11 @@
-import { AppError, type InputRef, invalid, LIMITS, type ObjectRef } from '#libs/contracts';
+import {
+  AppError,
+  type Governance,
+  type InputRef,
+  invalid,
+  LIMITS,
+  type ObjectRef,
+} from '#libs/contracts';
 import { artifactsOf, type RunAggregate, totalCost } from './aggregate.ts';
 import {
   clip,
@@ -40,6 +47,7 @@ export type CreateRun = {
   variables?: Record<string, string>;
   settings?: Record<string, string | number | boolean>;
   inputs?: InputRef[];
+  governance?: Governance;
   autopilot: boolean;
 };
 
@@ -61,6 +69,7 @@ export function createRun(agg: RunAggregate, command: CreateRun): Decision {
   };
   const { requestId, requestDigest, playbook, playbookVersion, variables, settings, inputs } =
     command;
+  const { governance } = command;
   const payload = {
     user_id: command.userId,
     objective: command.objective,
@@ -72,6 +81,7 @@ export function createRun(agg: RunAggregate, command: CreateRun): Decision {
     ...(variables && { variables }),
     ...(settings && { settings }),
     ...(inputs && { inputs }),
+    ...(governance && { governance }),
   };
   return decided(runEvent(place, 'RUN_CREATED', payload));
 }

@@ -64,7 +64,7 @@ export const CONFIG = z.object({
   IRONCLAW_PLAYBOOKS: list.default([]).describe('folders with playbooks beside the built-in ones'),
   IRONCLAW_GATE_PROFILES: list
     .default([])
-    .describe('folders with gate profiles beside the built-in default and strict'),
+    .describe('folders with gate profiles beside the built-in default, strict and governed'),
   IRONCLAW_PROFILES: profiles.describe(
     'profiles beside executor_default and planner_default, as JSON: name to model, temperature, max_tokens, task_types',
   ),
@@ -125,6 +125,28 @@ export const CONFIG = z.object({
   IRONCLAW_ORPHAN_MS: ms(3_600_000, 100, 604_800_000).describe(
     'a worktree whose order ended so long ago is an orphan',
   ),
+  IRONCLAW_DOSSIER_INDEX: z
+    .stringbool()
+    .default(false)
+    .describe('whether content of a mission is taken only after the events that announce it'),
+  IRONCLAW_PLANS: list
+    .default([])
+    .describe('folders with plans of projects, as JSON, beside the built-in cpmai'),
+  IRONCLAW_PROJECT_SIGNATURES: z
+    .stringbool()
+    .default(false)
+    .describe('whether a project is taken in only if a known key has signed it'),
+  IRONCLAW_PROJECT_WAIVERS_MAX: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(10_000)
+    .default(0)
+    .describe('waivers in force in one phase of a project; 0: no limit'),
+  IRONCLAW_PROJECT_GO_AFTER_NO_GO: z
+    .stringbool()
+    .default(true)
+    .describe('whether a gate may be decided go while an earlier phase was decided no-go'),
   IRONCLAW_TARGETS: targets.describe(
     'receivers of signed feeds beside local, as JSON: name to url, secret_env, signature, timeout_ms',
   ),
@@ -150,10 +172,6 @@ export const CONFIG = z.object({
   IRONCLAW_DEMAND_MS: ms(2_000, 100, 86_400_000).describe(
     'queue and drafts are looked at so often; a summary is sent only where they have changed',
   ),
-  IRONCLAW_DOSSIER_INDEX: z
-    .stringbool()
-    .default(false)
-    .describe('whether content of a mission is taken only after the events that announce it'),
   IRONCLAW_ALLOWED_HOSTS: list.default([]).describe('Host names accepted beside the bound one'),
   IRONCLAW_ALLOWED_ORIGINS: list
     .default([])
@@ -174,6 +192,14 @@ export type WatchLimits = {
   heartbeatMs: number;
   commitMs: number;
   orphanMs: number;
+};
+
+/** What projects are held to beyond their schema. */
+export type ProjectPolicy = {
+  signaturesRequired: boolean;
+  /** Waivers in force in one phase. 0: no limit. */
+  waiversPerPhaseMax: number;
+  goAfterNoGo: boolean;
 };
 
 /** Settings of one process, read once at start. */
@@ -206,12 +232,14 @@ export type Config = {
   overdueGraceMs: number;
   queueStallMs: number;
   expectRoles: readonly string[];
+  dossierIndexRequired: boolean;
+  planDirs: readonly string[];
+  projects: ProjectPolicy;
   /** Receivers by name; `local` is always among them. */
   targets: Readonly<Record<string, TargetSettings>>;
   delivery: { attemptsMax: number; firstMs: number; maxMs: number; keepMs: number };
   demandTargets: readonly string[];
   demandMs: number;
-  dossierIndexRequired: boolean;
   allowedHosts: readonly string[];
   allowedOrigins: readonly string[];
   /** Replay window of signed deliveries, either way. */
@@ -300,6 +328,13 @@ export function configFromEnv(env: Env): Config {
     overdueGraceMs: values.IRONCLAW_OVERDUE_GRACE_MS,
     queueStallMs: values.IRONCLAW_QUEUE_STALL_MS,
     expectRoles: values.IRONCLAW_EXPECT_ROLES,
+    dossierIndexRequired: values.IRONCLAW_DOSSIER_INDEX,
+    planDirs: values.IRONCLAW_PLANS,
+    projects: {
+      signaturesRequired: values.IRONCLAW_PROJECT_SIGNATURES,
+      waiversPerPhaseMax: values.IRONCLAW_PROJECT_WAIVERS_MAX,
+      goAfterNoGo: values.IRONCLAW_PROJECT_GO_AFTER_NO_GO,
+    },
     targets: { [LOCAL_TARGET]: targetSettings.parse({}), ...values.IRONCLAW_TARGETS },
     delivery: {
       attemptsMax: values.IRONCLAW_DELIVERY_ATTEMPTS,
@@ -309,7 +344,6 @@ export function configFromEnv(env: Env): Config {
     },
     demandTargets: values.IRONCLAW_DEMAND_TARGETS,
     demandMs: values.IRONCLAW_DEMAND_MS,
-    dossierIndexRequired: values.IRONCLAW_DOSSIER_INDEX,
     allowedHosts: values.IRONCLAW_ALLOWED_HOSTS,
     allowedOrigins: values.IRONCLAW_ALLOWED_ORIGINS,
     signatureWindowMs: values.IRONCLAW_SIGNATURE_WINDOW_MS,
@@ -325,6 +359,8 @@ export function stateLayout(stateDir: string) {
     views: join(stateDir, 'views'),
     theaters: join(stateDir, 'theaters'),
     log: join(stateDir, 'log'),
+    /** Signing keys of projects, their private halves among them. */
+    projectKeys: join(stateDir, 'keys', 'projects.json'),
     /** Code that unit processes run. */
     units: join(stateDir, 'units'),
     /** What a running `up` tells other commands: its pid, URLs and ports. */

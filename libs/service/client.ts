@@ -33,6 +33,8 @@ export type CallOptions = {
   requestId?: string;
   principal?: string | null;
   idempotencyKey?: string;
+  /** As the header: what the caller has read last. */
+  ifMatch?: string;
 };
 
 export type ServiceClient = {
@@ -125,7 +127,10 @@ function localCtx(requestId: string, options: CallOptions): Ctx {
       own ??= options.signal ?? new AbortController().signal;
       return own;
     },
-    headers: (name) => (name === 'idempotency-key' ? options.idempotencyKey : undefined),
+    headers: (name) => {
+      if (name === 'if-match') return options.ifMatch;
+      return name === 'idempotency-key' ? options.idempotencyKey : undefined;
+    },
   };
 }
 
@@ -159,6 +164,7 @@ async function exchange(
   headers.set(WIRE.timeoutMs, String(options.timeoutMs));
   if (options.principal) headers.set(WIRE.principal, options.principal);
   if (options.idempotencyKey) headers.set(WIRE.idempotencyKey, options.idempotencyKey);
+  if (options.ifMatch) headers.set(WIRE.ifMatch, options.ifMatch);
   const { timeoutMs } = options;
   const asked = broker.nc.request(subjectOf(endpoint), data, { timeout: timeoutMs, headers });
   try {
@@ -172,7 +178,9 @@ function decode(endpoint: Endpoint, msg: Msg): Outcome {
   const body = parseJson(msg.data) as Partial<Envelope<unknown>> | null;
   if (body?.ok === true) {
     const status = Number(msg.headers?.values(WIRE.status)[0]);
-    return { status: status || endpoint.status, body: body as Envelope<unknown> };
+    const etag = msg.headers?.values(WIRE.etag)[0];
+    const known = { status: status || endpoint.status, body: body as Envelope<unknown> };
+    return etag === undefined ? known : { ...known, headers: { etag } };
   }
   if (body?.ok !== false || !body.error) throw new Error('the answer is not an envelope');
   const error = fromErrorBody(body.error);

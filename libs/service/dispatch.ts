@@ -225,7 +225,7 @@ function baseHeaders(call: Call): Record<string, string> {
   };
   if (call.foreignOrigin !== undefined) {
     headers['access-control-allow-origin'] = call.foreignOrigin;
-    headers['access-control-expose-headers'] = 'x-request-id, retry-after';
+    headers['access-control-expose-headers'] = 'etag, x-request-id, retry-after';
     headers.vary = 'Origin';
   }
   return headers;

@@ -182,9 +182,15 @@ function remoteTarget(endpoint: Endpoint, router: ServiceClient | undefined): Ta
       // Written out again it would lose what JSON cannot keep, before the role there could refuse it.
       checkJson(input, 'body', PASSED_ON);
       const { requestId, principal } = ctx;
-      const idempotencyKey = ctx.headers('idempotency-key');
-      const key = idempotencyKey === undefined ? undefined : { idempotencyKey };
-      return router.send(endpoint, input, { requestId, principal, ...key });
+      const [idempotencyKey, ifMatch] = ['idempotency-key', 'if-match'].map((name) =>
+        ctx.headers(name),
+      );
+      return router.send(endpoint, input, {
+        requestId,
+        principal,
+        ...(idempotencyKey !== undefined && { idempotencyKey }),
+        ...(ifMatch !== undefined && { ifMatch }),
+      });
     },
     ...(endpoint.outside !== undefined && {
       async outside(request, ctx) {

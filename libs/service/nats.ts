@@ -173,6 +173,8 @@ function respond(broker: Broker, msg: Msg, outcome: Outcome | OutsideAnswer, log
   const headers = newHeaders();
   for (const [name, value] of Object.entries(outcome.headers ?? {})) headers.set(name, value);
   headers.set(WIRE.status, String(status));
+  const etag = outcome.headers?.etag;
+  if (etag !== undefined) headers.set(WIRE.etag, etag);
   try {
     msg.respond(text, { headers });
   } catch (error) {

@@ -12,6 +12,9 @@ export const QUEUE_GROUP = 'svc';
 export const WIRE = {
   requestId: 'X-Request-Id',
   idempotencyKey: 'Idempotency-Key',
+  /** Revision that the caller has read; of answers, the one that it has now. */
+  ifMatch: 'If-Match',
+  etag: 'Etag',
   /** Who called the gateway; broker permissions decide who may set it. */
   principal: 'Ironclaw-Principal',
   /** How long the caller waits. */

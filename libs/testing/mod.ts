@@ -22,14 +22,14 @@ export {
 } from './model-server.ts';
 export { startProxy, type TestProxy } from './proxy.ts';
 export {
-  type ReceivedRequest,
-  type ReceiverMode,
-  startReceiver,
-  type TestReceiver,
-} from './receiver.ts';
-export {
   startTrackerServer,
   type TrackerRequest,
   type TrackerServer,
   type TrackerStep,
 } from './tracker-server.ts';
+export {
+  type ReceivedRequest,
+  type ReceiverMode,
+  startReceiver,
+  type TestReceiver,
+} from './receiver.ts';

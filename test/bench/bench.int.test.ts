@@ -47,6 +47,19 @@ test('bench orders measures every figure', { timeout: 240_000 }, async () => {
   for (const row of report.rows) expect([row.raw, row.ours].every(positive), row.id).toBe(true);
 });
 
+test('bench projects measures every figure', { timeout: 240_000 }, async () => {
+  const report = await reportOf('projects', '--quick');
+  expect(report.rows.map(({ id }) => id)).toEqual([
+    'validate',
+    'validate-linear',
+    'import',
+    'commands-one',
+    'commands-many',
+    'commands-history',
+  ]);
+  for (const row of report.rows) expect([row.raw, row.ours].every(positive), row.id).toBe(true);
+});
+
 test('bench ingest measures every figure, each key once', { timeout: 240_000 }, async () => {
   const report = await reportOf('ingest', '--quick', '--keys', '200');
   expect(report.rows.map(({ id }) => id)).toEqual(['ingest', 'latest', 'twice']);

@@ -4,6 +4,7 @@ import { benchLedger } from './ledger/ledger.ts';
 import { closeLabs, openLab } from './lab.ts';
 import { type BenchOptions, HELP, readOptions, UsageError } from './options.ts';
 import { benchOrders } from './orders/orders.ts';
+import { benchProjects } from './projects/projects.ts';
 import { formatReport, machineNow, type MemoryRow, type Report, type Row } from './report.ts';
 
 async function run(options: BenchOptions): Promise<Report> {
@@ -26,7 +27,12 @@ async function run(options: BenchOptions): Promise<Report> {
 }
 
 /** Every bench but that of the ledger, which measures memory too. */
-const ROWS = { orders: benchOrders, ingest: benchIngest, gate: benchGate };
+const ROWS = {
+  orders: benchOrders,
+  ingest: benchIngest,
+  gate: benchGate,
+  projects: benchProjects,
+};
 
 async function brokerVersion(): Promise<string> {
   await using lab = openLab('2m');

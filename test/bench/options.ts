@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['ledger', 'orders', 'ingest', 'gate'] as const;
+export const BENCHES = ['ledger', 'orders', 'ingest', 'gate', 'projects'] as const;
 export type Bench = (typeof BENCHES)[number];
 
 /** Parts of `bench -- ledger`, in the order in which they run. */
@@ -41,6 +41,7 @@ Names
            and many keys delivered twice
   orders   order lifecycles a second, worktrees on and off, against the broker's own limit
   gate     mission events read and checked, against reading them as JSON
+  projects checking a project of 1 MB, importing it, commands on one and on many projects
 
 Options
   --events N        events for the memory figures (default ${EVENTS_DEFAULT}; --quick: ${EVENTS_QUICK})

@@ -26,6 +26,7 @@ export const FULL_FLEET: readonly Member[] = [
   ...several(2, 'sentinel'),
   ...several(2, 'learning'),
   ...several(2, 'missions'),
+  ...several(2, 'projects'),
 ];
 
 /** The same roles in fewer processes, for machines that have other work: what CI runs. */
@@ -35,7 +36,7 @@ export const SMALL_FLEET: readonly Member[] = [
   ...several(1, 'vault', 'co'),
   ...several(1, 'co', 'integration'),
   ...several(3, 'worker'),
-  ...several(2, 'observer', 'duty-officer', 'sentinel', 'learning', 'missions'),
+  ...several(2, 'observer', 'duty-officer', 'sentinel', 'learning', 'missions', 'projects'),
 ];
 
 export const FLEETS = { full: FULL_FLEET, small: SMALL_FLEET } as const;

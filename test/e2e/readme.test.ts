@@ -17,7 +17,7 @@ const RUN_BY_GATE = ['npm test', 'npm run check'];
 /** Runs until Ctrl-C; the commands that ask a running system are run beside it. */
 const STAYS = 'npm start';
 const ASKS =
-  /^npx ironclaw (chat|runs|orders|events|views|streams|escalations|deadletters|config|policy|outbox|emit|dossier)\b/;
+  /^npx ironclaw (chat|runs|orders|events|views|streams|escalations|deadletters|config|policy|project|dossier|outbox|emit)\b/;
 
 const state = await mkdtemp(path.join(tmpdir(), 'ironclaw-readme-'));
 const env = {

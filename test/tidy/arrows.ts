@@ -21,6 +21,7 @@ const LIBRARY_ARROWS: Record<string, string[]> = {
     'libs/learning',
     'libs/orders',
     'libs/projections',
+    'libs/projects',
     'libs/service',
     'libs/telemetry',
     'libs/worktrees',

@@ -22,6 +22,9 @@ type ChatOptions = ConnectionOptions & {
   playbook?: string;
   var: Record<string, string>;
   theater?: string;
+  project?: string;
+  phase?: string;
+  fill: Record<string, string>;
   async?: true;
   quiet?: true;
   requestId?: string;
@@ -42,6 +45,14 @@ export function chatCommand(program: Command, run: Run, io: Io): void {
     .option('--playbook <name>', 'how to go about it (default)')
     .option('--var <key=value>', 'a variable of the playbook; repeatable', collectVariable, {})
     .option('--theater <id>', 'where to work (IRONCLAW_THEATER, main)')
+    .option('--project <id>', 'the governed project that the work belongs to, with --phase')
+    .option('--phase <id>', 'its phase; the gate profile governed waits for its go')
+    .option(
+      '--fill <path=artifact>',
+      'propose a file to an artifact; repeatable',
+      collectVariable,
+      {},
+    )
     .option('--async', 'do not wait: print the id of the run')
     .option('--request-id <id>', 'the same id is the same run, however often it is sent')
     .option('-q, --quiet', 'no progress')
@@ -67,6 +78,7 @@ async function chat(io: Io, message: string | undefined, options: ChatOptions): 
     ...(Object.keys(options.var).length > 0 && { variables: options.var }),
     ...(theater !== undefined && { theater_hint: theater }),
     ...(requestId !== undefined && { request_id: requestId }),
+    ...governanceOf(options),
   });
   if (options.async) {
     io.out(options.json ? JSON.stringify({ run_id, status: 'OPEN' }) : run_id);
@@ -89,6 +101,17 @@ async function chat(io: Io, message: string | undefined, options: ChatOptions): 
     `${paint(io.colours.err, 'red', 'error:')} ${done.summary}\nSee: ironclaw runs show ${run_id}`,
   );
   return EXIT.failed;
+}
+
+/** @throws {Failure} only one of project and phase is named */
+function governanceOf({ project, phase, fill }: ChatOptions) {
+  const fills = Object.keys(fill).length > 0;
+  if (project === undefined && phase === undefined && !fills) return {};
+  if (project === undefined || phase === undefined) {
+    throw usage('--project and --phase go together', 'Name both, or neither.');
+  }
+  const governance = { project_id: project, phase_id: phase };
+  return { governance: fills ? { ...governance, artifacts: fill } : governance };
 }
 
 /** Creates the run, without waiting for its end. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { id } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
-import { inputRef } from '../shapes.ts';
+import { governance, inputRef } from '../shapes.ts';
 import { healthOf, orderStatus, runStatus } from './common.ts';
 import { endpoint } from './endpoint.ts';
 
@@ -42,6 +42,8 @@ export const CO = {
       playbook: z.string().max(140).optional(),
       variables: z.record(z.string(), z.string().max(4_000)).optional(),
       settings: runSettings.optional(),
+      /** The project and phase that its work belongs to. */
+      governance: governance.optional(),
       /** Files already in the object store; `message.md` is the user's text. */
       inputs: z.array(inputRef).max(LIMITS.inputFiles).optional(),
       /** True: plan, dispatch and synthesize follow by themselves. */

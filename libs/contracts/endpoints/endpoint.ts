@@ -14,9 +14,10 @@ export const ROLES = [
   'duty-officer',
   'sentinel',
   'learning',
+  'missions',
+  'projects',
   'outbox',
   'intake',
-  'missions',
 ] as const;
 export type Role = (typeof ROLES)[number];
 

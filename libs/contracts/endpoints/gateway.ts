@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { id, relativePath } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
+import { governance } from '../shapes.ts';
 import { asOf, atLeast, healthOf, orderView, runView } from './common.ts';
 import { endpoint } from './endpoint.ts';
 import { CO, runSettings } from './co.ts';
@@ -37,6 +38,8 @@ export const GATEWAY = {
       playbook: z.string().max(140).optional(),
       variables: z.record(z.string(), z.string().max(4_000)).optional(),
       settings: runSettings.optional(),
+      /** The project and phase that its work belongs to. */
+      governance: governance.optional(),
       inputs: z.array(inputFile).max(LIMITS.inputFiles).optional(),
       /** How long a sync call waits before it answers as async does. */
       wait_ms: z.int().min(0).max(LIMITS.chatWaitMs).default(60_000),

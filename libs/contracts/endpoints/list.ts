@@ -4,8 +4,9 @@ import { GATEWAY } from './gateway.ts';
 import { INTAKE } from './intake.ts';
 import { LEARNING } from './learning.ts';
 import { LEDGER } from './ledger.ts';
-import { OUTBOX } from './outbox.ts';
 import { MISSIONS } from './missions.ts';
+import { PROJECTS } from './projects.ts';
+import { OUTBOX } from './outbox.ts';
 import { VAULT } from './vault.ts';
 import { DUTY_OFFICER, OBSERVER, SENTINEL } from './watch.ts';
 import { INTEGRATION, WORKER } from './work.ts';
@@ -22,9 +23,10 @@ export const API = {
   'duty-officer': DUTY_OFFICER,
   sentinel: SENTINEL,
   learning: LEARNING,
+  missions: MISSIONS,
+  projects: PROJECTS,
   outbox: OUTBOX,
   intake: INTAKE,
-  missions: MISSIONS,
 } as const;
 
 export const ENDPOINTS: readonly Endpoint[] = Object.values(API).flatMap((role) =>

@@ -5,6 +5,7 @@ import {
   artifact,
   constraints,
   gateResult,
+  governance,
   inputRef,
   objectRef,
   outputSpec,
@@ -48,6 +49,8 @@ export const PAYLOADS = {
     autopilot: z.boolean(),
     /** What its model calls may cost in all. */
     max_cost_micro_usd: z.int().min(0),
+    /** Of all its orders that name none. */
+    governance,
   }),
   runUpdated: partial({
     objective: text,
@@ -78,6 +81,7 @@ export const PAYLOADS = {
     constraints,
     depends_on: z.array(id).max(LIMITS.ordersPerRun),
     gate_profile: z.string().max(128),
+    governance,
     prompt: promptSpec,
     outputs: z.array(outputSpec).max(64),
     inputs: z.array(inputRef).max(LIMITS.inputFiles),
