@@ -71,6 +71,26 @@ export function appendHistory(
   return accept({ events: [event], answer });
 }
 
+/** Takes a history entry back whose commit has failed: both stay in the log, neither is shown. */
+export function withdrawHistory(
+  board: Board,
+  state: MissionState,
+  command: { wpId: string; actor: string; entryId: string; reason: string },
+): Result<Decided<{ history_entry_id: string }>> {
+  const { wpId, actor, entryId, reason } = command;
+  const found = locate(board, state, wpId);
+  if (!found.ok) return found;
+  const payload = {
+    wp_id: wpId,
+    entry_type: 'error',
+    entry_content: `${entryId} was withdrawn: ${reason}`.slice(0, LIMITS.noteChars),
+    author: actor,
+    withdraws: entryId,
+  };
+  const event: EventDraft = { type: 'HistoryAdded', wpId, payload, key: `withdrawn/${entryId}` };
+  return accept({ events: [event], answer: { history_entry_id: entryId } });
+}
+
 /** Ticks or unticks a subtask; the same again is done already. */
 export function markSubtask(
   board: Board,

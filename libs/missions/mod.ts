@@ -32,6 +32,7 @@ export {
   readiness,
   recordMerge,
   register,
+  withdrawHistory,
 } from './decide-mission.ts';
 export {
   derivedId,

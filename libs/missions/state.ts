@@ -48,8 +48,10 @@ export type MissionState = {
   readonly ids: ReadonlySet<string>;
   readonly created: Placed<MissionIdentity & { target_branch: string | null }> | undefined;
   readonly wps: ReadonlyMap<string, WorkPackageState>;
-  /** In the order of events. */
+  /** In the order of events, without those that were withdrawn. */
   readonly history: readonly HistoryEntry[];
+  /** Ids (`hist-…`) of history entries that do not count, as their commit has failed. */
+  readonly withdrawn: ReadonlySet<string>;
   readonly closings: readonly Closing[];
   /** By subtask id, as T001. */
   readonly subtasks: ReadonlyMap<string, Placed<{ wp_id: string; done: boolean }>>;
@@ -63,6 +65,7 @@ export const initialState: MissionState = {
   created: undefined,
   wps: new Map(),
   history: [],
+  withdrawn: new Set(),
   closings: [],
   subtasks: new Map(),
   lamport: 0,
@@ -85,6 +88,7 @@ export function fold(state: MissionState, events: readonly MissionEnvelope[]): M
     ids: new Set(state.ids),
     wps: new Map(state.wps),
     history: [...state.history],
+    withdrawn: new Set(state.withdrawn),
     closings: [...state.closings],
     subtasks: new Map(state.subtasks),
   };
@@ -95,7 +99,9 @@ export function fold(state: MissionState, events: readonly MissionEnvelope[]): M
     next.lastMs = Math.max(next.lastMs, Date.parse(event.timestamp));
     apply(next, event);
   }
-  next.history.sort(byOrder);
+  next.history = next.history
+    .filter(({ history_entry_id: id }) => id === null || !next.withdrawn.has(id))
+    .sort(byOrder);
   next.closings.sort(byOrder);
   return next;
 }
@@ -106,6 +112,7 @@ type Draft = {
   ids: Set<string>;
   wps: Map<string, WorkPackageState>;
   history: HistoryEntry[];
+  withdrawn: Set<string>;
   closings: Closing[];
   subtasks: Map<string, Placed<{ wp_id: string; done: boolean }>>;
 };
@@ -153,8 +160,12 @@ function apply(next: Draft, event: MissionEnvelope): void {
 
 function applyHistory(next: Draft, event: MissionEnvelope, order: EventOrder): void {
   const { payload, event_id, timestamp: at } = event;
-  const { subtask, history_entry_id = null, author, entry_content } = payload;
+  const { subtask, history_entry_id = null, author, entry_content, withdraws } = payload;
   const wp_id = String(payload.wp_id);
+  if (typeof withdraws === 'string') {
+    next.withdrawn.add(withdraws);
+    return;
+  }
   if (typeof subtask === 'object' && subtask !== null) {
     const { id, done } = subtask as { id?: unknown; done?: unknown };
     const value = { wp_id, done: done === true };

@@ -45,7 +45,7 @@ const EXCEPTIONS: [RegExp, RegExp][] = [
   [/^(libs\/broker|apps\/cli)\//, /^deploy\/bootstrap\/nats-server\.mjs$/],
   [/^deploy\//, /^deploy\/bootstrap\/[^/]+\.mjs$/],
   [/^apps\/cli\/env\.ts$/, /^package\.json$/],
-  [/^apps\/cli\/ironclaw\.cjs$/, /^deploy\/bootstrap\/find-node\.cjs$/],
+  [/^apps\/cli\/launch\.cjs$/, /^deploy\/bootstrap\/find-node\.cjs$/],
   [/^apps\/cli\/roles\.ts$/, /^apps\/[^/]+\/role\.ts$/],
   [/^deploy\/docs\//, /^libs\/(contracts|orders|runtime|service)\/mod\.ts$/],
 ];

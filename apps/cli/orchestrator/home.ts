@@ -1,0 +1,57 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Where the broker that commands start for a repository keeps what it has; never tracked by git. */
+export function homeOf(gitDir: string) {
+  const folder = join(gitDir, 'ironclaw', 'missions');
+  return {
+    folder,
+    broker: join(folder, 'broker'),
+    running: join(folder, 'running.json'),
+    startLock: join(folder, 'start.lock'),
+    mirrorLock: join(folder, 'mirror.lock'),
+    log: join(folder, 'broker.log'),
+    clock: join(folder, 'clock.json'),
+  };
+}
+
+export type Home = ReturnType<typeof homeOf>;
+
+/** What a running broker of a repository tells commands. */
+export type HomeBroker = { pid: number; nats_url: string; nats_token: string; started_at: string };
+
+/** Written whole or not at all; readable by its owner alone. */
+export function writeHomeBroker(path: string, running: HomeBroker): void {
+  const temporary = `${path}.${process.pid}`;
+  writeFileSync(temporary, `${JSON.stringify(running, null, 2)}\n`, { mode: 0o600 });
+  renameSync(temporary, path);
+}
+
+export function removeHomeBroker(path: string): void {
+  rmSync(path, { force: true });
+}
+
+/** The broker that runs for the repository; undefined: none, or a killed one left the file. */
+export function readHomeBroker(path: string): HomeBroker | undefined {
+  let value: Partial<HomeBroker> | null;
+  try {
+    value = JSON.parse(readFileSync(path, 'utf8')) as Partial<HomeBroker> | null;
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    if (missing || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+  const { pid, nats_url, nats_token, started_at } = value ?? {};
+  if (typeof pid !== 'number' || typeof nats_url !== 'string') return undefined;
+  if (typeof nats_token !== 'string' || !isAlive(pid)) return undefined;
+  return { pid, nats_url, nats_token, started_at: String(started_at) };
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

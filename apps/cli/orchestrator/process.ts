@@ -1,0 +1,39 @@
+import { randomBytes } from 'node:crypto';
+import { pino } from 'pino';
+import { type Context, lastWords, type Reply } from './answer.ts';
+
+/** Runs a command as this process: one line on stdout whatever happens, then the end. */
+export async function runProcess(work: (context: Context) => Promise<Reply>): Promise<never> {
+  const context: Context = {
+    env: process.env,
+    cwd: process.cwd(),
+    // Written at once: the process ends without waiting for a stream.
+    logger: pino(
+      { level: process.env.IRONCLAW_LOG_LEVEL || 'warn' },
+      pino.destination({ fd: 2, sync: true }),
+    ),
+    now: () => new Date(),
+    newId: () => randomBytes(12).toString('hex'),
+  };
+  const last = (reason: string) => void end({ text: lastWords(context, reason), exitCode: 1 });
+  process.on('uncaughtException', (error) => {
+    context.logger.error({ err: error }, 'uncaught');
+    last(error.message);
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => last(`stopped by ${signal}`));
+  }
+  return end(await work(context));
+}
+
+let ended = false;
+
+/** Writes the reply, once, and ends when it is out; a reader that has gone changes nothing. */
+function end({ text, exitCode }: Reply): Promise<never> {
+  if (!ended) {
+    ended = true;
+    process.stdout.on('error', () => process.exit(exitCode));
+    process.stdout.write(`${text}\n`, () => process.exit(exitCode));
+  }
+  return new Promise(() => {});
+}
