@@ -8,6 +8,7 @@ import { dossierCommand } from './commands/dossier.ts';
 import { emitCommand } from './commands/emit.ts';
 import { escalationsCommand } from './commands/escalations.ts';
 import { eventsCommand } from './commands/events.ts';
+import { missionsCommand } from './commands/missions.ts';
 import { ordersCommand } from './commands/orders.ts';
 import { outboxCommand } from './commands/outbox.ts';
 import { policyCommand } from './commands/policy.ts';
@@ -37,6 +38,7 @@ const COMMANDS = [
   emitCommand,
   outboxCommand,
   deadLettersCommand,
+  missionsCommand,
   dossierCommand,
   trackerCommand,
   projectCommand,
@@ -80,6 +82,8 @@ function buildProgram(io: Io, run: Run): Command {
       'after',
       '\nExit codes: 0 done, 1 failed or not found, 2 wrong usage, 3 the system is not reachable.',
     );
+  // It is answered before this program is loaded (main.ts), and named here for the help alone.
+  program.command('orchestrator-api').summary('work packages of missions, for orchestrators');
   for (const add of COMMANDS) add(program, run, io);
   return program;
 }

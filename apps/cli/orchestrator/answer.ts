@@ -26,6 +26,7 @@ export type Context = {
   logger: Logger;
   now: () => Date;
   newId: () => string;
+  opened?: Surroundings['opened'];
 };
 
 /** Runs a command and makes its one reply of whatever comes of it. Never throws. */
@@ -34,7 +35,7 @@ export async function reply(
   name: string,
   work: (around: Surroundings) => Promise<Work>,
 ): Promise<Reply> {
-  const { env, cwd, logger, now, newId } = context;
+  const { env, cwd, logger, now, newId, opened } = context;
   const stamp = { at: now(), correlationId: `corr-${newId()}` };
   const failed = (error: unknown): Reply => {
     logger.error({ err: error }, 'the command failed');
@@ -53,7 +54,7 @@ export async function reply(
     return failed(error);
   }
   try {
-    const done = await work({ env, cwd, gate, logger, now }).catch((error: unknown) => {
+    const done = await work({ env, cwd, gate, logger, now, opened }).catch((error: unknown) => {
       logger.error({ err: error }, 'the command failed');
       return failure(name, toRefusal(error));
     });

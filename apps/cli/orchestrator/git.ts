@@ -4,11 +4,11 @@ import type { GitPort } from './git-port.ts';
 import type { MissionFiles, Repository } from './repository.ts';
 import type { Surroundings } from './session.ts';
 
-export async function openGit(
+export function openGit(
   { root }: Repository,
   { slug }: MissionFiles,
   _around: Surroundings,
-): Promise<GitPort> {
+): GitPort {
   return {
     resolveWorkspace: async (wpId) =>
       accept({ workspace_path: join(root, '.worktrees', `${slug}-${wpId}`) }),

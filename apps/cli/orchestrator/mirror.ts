@@ -102,11 +102,15 @@ function metaChanges(root: string, slug: string, state: MissionState): Change[] 
     .slice(-ACCEPTANCES_MAX)
     .reduce(
       (meta, { payload, at }) =>
-        withAcceptance(meta, String(payload.accepted_by), String(payload.completed_at ?? at)),
+        withAcceptance(meta, String(payload.accepted_by), timeOf(payload.completed_at) ?? at),
       before,
     );
   const isSame = JSON.stringify(after) === JSON.stringify(before);
   return isSame ? [] : [{ path, text: renderMeta(after) }];
+}
+
+function timeOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
 }
 
 function tickedBy(

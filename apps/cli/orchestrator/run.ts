@@ -2,7 +2,6 @@ import { accept, refuse, type Result } from '#libs/missions';
 import { type Context, reply, type Reply, type Work } from './answer.ts';
 import { checkFlags, contractVersion, HANDLERS } from './commands.ts';
 import { parseCommand, type Parsed } from './flags.ts';
-import { openGit } from './git.ts';
 import { findRepository } from './repository.ts';
 import { openSession, type Session, type Surroundings } from './session.ts';
 
@@ -45,7 +44,5 @@ export async function openMission(
     const reason = `${around.cwd} lies in no git repository`;
     return refuse('MISSION_NOT_FOUND', { mission: selector.slice(0, 200), reason });
   }
-  return openSession(repository, selector, around, (mission) =>
-    openGit(repository, mission, around),
-  );
+  return openSession(repository, selector, around);
 }

@@ -15,6 +15,7 @@ import type { Broker } from '#libs/broker';
 import type { Logger } from 'pino';
 import { findCheckout } from '../checkout.ts';
 import { connectMissions, type Env } from './connect.ts';
+import { openGit } from './git.ts';
 import type { GitPort } from './git-port.ts';
 import { homeOf } from './home.ts';
 import { mirrorMission } from './mirror.ts';
@@ -31,6 +32,8 @@ export type Surroundings = {
   gate: Gate;
   logger: Logger;
   now: () => Date;
+  /** Is given what a command has opened; a process of its own just ends. */
+  opened?: ((broker: Broker) => void) | undefined;
 };
 
 /** One mission of one repository, with its log open. */
@@ -82,7 +85,6 @@ export async function openSession(
   repository: Repository,
   selector: string,
   around: Surroundings,
-  openGit: (mission: MissionFiles) => Promise<GitPort>,
 ): Promise<Result<Session>> {
   const read = readMission(repository.root, selector);
   if (!read.ok) return read;
@@ -90,6 +92,7 @@ export async function openSession(
   const { board, slug } = mission;
   const { env, cwd, logger } = around;
   const broker = await connectMissions(repository, env, cwd, logger);
+  around.opened?.(broker);
   const log = await openRepositoryLog(repository, broker, around);
   await importFiles(log, mission, logger);
   const inMirrorTurn = <T>(work: () => Promise<T>): Promise<T> =>
@@ -116,7 +119,7 @@ export async function openSession(
     mission,
     board,
     log,
-    git: await openGit(mission),
+    git: openGit(repository, mission, around),
     load: async () => (await log.load(slug)).state,
     decideOnly,
     decide: async (decide) => {

@@ -1,0 +1,68 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AppError } from '#libs/contracts';
+import { loadGate } from '#libs/missionlog';
+import { parseSelector } from '#libs/missions';
+import { pino } from 'pino';
+import type { Env } from './connect.ts';
+import { homeOf, isAlive, readHomeBroker } from './home.ts';
+import type { Repository } from './repository.ts';
+import { openSession, type Surroundings } from './session.ts';
+
+export type Synced = { mission_slug: string; written: string[] };
+
+const STOP_MS = 20_000;
+const POLL_MS = 50;
+
+/**
+ * Mirrors one mission, or all of a repository, from the log into its files, also subtasks.
+ * @throws {NAMESPACE_NOT_FOUND} there is no such mission
+ */
+export async function syncMissions(
+  repository: Repository,
+  mission: string | undefined,
+  env: Env,
+): Promise<Synced[]> {
+  const around: Surroundings = {
+    env,
+    cwd: process.cwd(),
+    gate: loadGate(env),
+    logger: pino({ level: env.IRONCLAW_LOG_LEVEL || 'warn' }, pino.destination(2)),
+    now: () => new Date(),
+  };
+  const slugs = mission === undefined ? slugsOf(repository.root) : [mission];
+  const synced: Synced[] = [];
+  for (const slug of slugs) {
+    const opened = await openSession(repository, slug, around);
+    if (!opened.ok)
+      throw new AppError('NAMESPACE_NOT_FOUND', { mission: slug, project: repository.root });
+    const session = opened.value;
+    const written = await session.inTurn(() => session.mirror('all'));
+    synced.push({ mission_slug: slug, written });
+  }
+  return synced;
+}
+
+function slugsOf(root: string): string[] {
+  const entries = readdirSync(join(root, 'kitty-specs'), { withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isDirectory() && parseSelector(entry.name).ok)
+    .map(({ name }) => name)
+    .sort();
+}
+
+/** Stops the broker that commands have started for a repository. @returns its pid; undefined: none */
+export async function stopHome(gitDir: string): Promise<number | undefined> {
+  const running = readHomeBroker(homeOf(gitDir).running);
+  if (running === undefined) return undefined;
+  process.kill(running.pid, 'SIGTERM');
+  const deadline = performance.now() + STOP_MS;
+  while (isAlive(running.pid)) {
+    if (performance.now() > deadline) {
+      throw new AppError('TIMEOUT', { what: `Stopping process ${running.pid}`, limit_ms: STOP_MS });
+    }
+    await sleep(POLL_MS);
+  }
+  return running.pid;
+}
