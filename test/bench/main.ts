@@ -3,6 +3,7 @@ import { benchIngest } from './ingest/ingest.ts';
 import { benchLedger } from './ledger/ledger.ts';
 import { closeLabs, openLab } from './lab.ts';
 import { type BenchOptions, HELP, readOptions, UsageError } from './options.ts';
+import { benchOrchestrator } from './orchestrator.ts';
 import { benchOrders } from './orders/orders.ts';
 import { benchProjects } from './projects/projects.ts';
 import { formatReport, machineNow, type MemoryRow, type Report, type Row } from './report.ts';
@@ -32,6 +33,7 @@ const ROWS = {
   ingest: benchIngest,
   gate: benchGate,
   projects: benchProjects,
+  'orchestrator-api': benchOrchestrator,
 };
 
 async function brokerVersion(): Promise<string> {

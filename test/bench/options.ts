@@ -1,6 +1,13 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['ledger', 'orders', 'ingest', 'gate', 'projects'] as const;
+export const BENCHES = [
+  'ledger',
+  'orders',
+  'ingest',
+  'gate',
+  'projects',
+  'orchestrator-api',
+] as const;
 export type Bench = (typeof BENCHES)[number];
 
 /** Parts of `bench -- ledger`, in the order in which they run. */
@@ -42,6 +49,8 @@ Names
   orders   order lifecycles a second, worktrees on and off, against the broker's own limit
   gate     mission events read and checked, against reading them as JSON
   projects checking a project of 1 MB, importing it, commands on one and on many projects
+  orchestrator-api
+           commands of missions, each a process, against a Node that does nothing
 
 Options
   --events N        events for the memory figures (default ${EVENTS_DEFAULT}; --quick: ${EVENTS_QUICK})

@@ -77,7 +77,7 @@ describe('where no system runs', () => {
     await it.spawned(api('mission-state'), { env: { IRONCLAW_MISSIONS_IDLE_SECONDS: '600' } });
     const pid = brokerOf(it)?.pid as number;
     const stopped = await it.start(['missions', 'stop', '--json'], { program: IRONCLAW }).ended;
-    expect(JSON.parse(stopped.stdout)).toEqual({ stopped: pid });
+    expect(JSON.parse(stopped.stdout)).toEqual({ stopped: { broker: pid } });
     expect(isAlive(pid)).toBe(false);
   });
 });

@@ -75,7 +75,8 @@ export function missionRig(
   const base = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(IRONCLAW|NATS|SPECIFY|npm)_/.test(name)),
   );
-  const full = { ...base, ...env } as Record<string, string>;
+  const off = { IRONCLAW_MISSIONS_WARM: 'off' };
+  const full = { ...base, ...off, ...env } as Record<string, string>;
   const brokers: Broker[] = [];
   const started: ChildProcess[] = [];
 

@@ -20,7 +20,7 @@ export function missionsCommand(program: Command, run: Run, io: Io) {
   add('sync [mission]', 'Write what the log knows into the files of a mission, or of all.').action(
     (mission: string | undefined, options: RepoOptions) => run(() => sync(io, mission, options)),
   );
-  add('stop', 'Stop the broker that commands have started for the repository.').action(
+  add('stop', 'Stop what commands have started for the repository.').action(
     (options: RepoOptions) => run(() => stop(io, options)),
   );
   withExamples(command, ['missions sync 064-my-mission', 'missions stop']);
@@ -50,8 +50,11 @@ async function sync(io: Io, mission: string | undefined, options: RepoOptions): 
 async function stop(io: Io, options: RepoOptions): Promise<ExitCode> {
   const repository = await findHere(io, options);
   const { stopHome } = await import('../orchestrator/sync.ts');
-  const pid = await stopHome(repository.gitDir);
-  if (options.json) io.out(JSON.stringify({ stopped: pid ?? null }));
-  else io.out(pid === undefined ? 'no broker runs for this repository' : `stopped (pid ${pid})`);
+  const stopped = await stopHome(repository.gitDir);
+  if (options.json) io.out(JSON.stringify({ stopped }));
+  else {
+    const lines = Object.entries(stopped).map(([what, pid]) => `${what} stopped (pid ${pid})`);
+    io.out(lines.length === 0 ? 'nothing runs for this repository' : lines.join('\n'));
+  }
   return EXIT.ok;
 }

@@ -27,6 +27,7 @@ export type Context = {
   now: () => Date;
   newId: () => string;
   opened?: Surroundings['opened'];
+  connections?: Surroundings['connections'];
 };
 
 /** Runs a command and makes its one reply of whatever comes of it. Never throws. */
@@ -35,7 +36,7 @@ export async function reply(
   name: string,
   work: (around: Surroundings) => Promise<Work>,
 ): Promise<Reply> {
-  const { env, cwd, logger, now, newId, opened } = context;
+  const { env, cwd, logger, now, newId, opened, connections } = context;
   const stamp = { at: now(), correlationId: `corr-${newId()}` };
   const failed = (error: unknown): Reply => {
     logger.error({ err: error }, 'the command failed');
@@ -54,10 +55,12 @@ export async function reply(
     return failed(error);
   }
   try {
-    const done = await work({ env, cwd, gate, logger, now, opened }).catch((error: unknown) => {
-      logger.error({ err: error }, 'the command failed');
-      return failure(name, toRefusal(error));
-    });
+    const done = await work({ env, cwd, gate, logger, now, opened, connections }).catch(
+      (error: unknown) => {
+        logger.error({ err: error }, 'the command failed');
+        return failure(name, toRefusal(error));
+      },
+    );
     const exitCode = done.outcome.ok ? 0 : done.unparsed === true ? 2 : 1;
     return { text: render(gate, stamp, done), exitCode };
   } catch (error) {

@@ -15,17 +15,20 @@ import { MISSION_STREAM } from '#libs/missionlog';
 import { MISSIONS } from '#streams';
 import type { Logger } from 'pino';
 import { readRunning } from '../supervisor/running.ts';
-import { type Home, type HomeBroker, homeOf, readHomeBroker } from './home.ts';
+import { type Home, type HomeBroker, homeOf, readHomeBroker, runningPid } from './home.ts';
 import type { Repository } from './repository.ts';
 import { inTurn } from './turn.ts';
 
 export type Env = Readonly<Record<string, string | undefined>>;
+/** Open connections by what they lead to, for a process that runs many commands. */
+export type Connections = Map<string, Promise<Broker>>;
 type Target = { url: string; auth: BrokerAuth };
 
 /** How long a broker that is named may take to answer, and one that we start to come up. */
 const CONNECT_MS = 5_000;
 const START_MS = 60_000;
 const POLL_MS = 25;
+const WARM = fileURLToPath(new URL('./warm.ts', import.meta.url));
 const SERVE = fileURLToPath(new URL('./serve.ts', import.meta.url));
 
 /**
@@ -39,12 +42,45 @@ export async function connectMissions(
   env: Env,
   cwd: string,
   logger: Logger,
+  connections?: Connections,
 ): Promise<Broker> {
   const named = namedBroker(repository, env, cwd);
-  if (named === undefined) return connectHome(homeOf(repository.gitDir), env, logger);
-  const broker = await connectTo(named, logger, CONNECT_MS);
-  await ensureStream(broker);
-  return broker;
+  const open = (target: Target, timeoutMs: number): Promise<Broker> =>
+    reuse(connections, target, async () => {
+      const broker = await connectTo(target, logger, timeoutMs);
+      await ensureStream(broker);
+      return broker;
+    });
+  if (named !== undefined) return open(named, CONNECT_MS);
+  return connectHome(homeOf(repository.gitDir), env, (target) => open(target, 1));
+}
+
+async function reuse(
+  connections: Connections | undefined,
+  target: Target,
+  open: () => Promise<Broker>,
+): Promise<Broker> {
+  if (connections === undefined) return open();
+  const key = JSON.stringify(target);
+  const known = await connections.get(key)?.catch(() => undefined);
+  if (known?.isConnected() === true) return known;
+  if (known !== undefined) {
+    // It may have been another one's turn to replace it.
+    if ((await connections.get(key)) === known) connections.delete(key);
+    await known.close();
+  }
+  let opening = connections.get(key);
+  if (opening === undefined) {
+    opening = open();
+    connections.set(key, opening);
+    opening.catch(() => connections.delete(key));
+  }
+  return opening;
+}
+
+export async function closeConnections(connections: Connections): Promise<void> {
+  const brokers = await Promise.allSettled(connections.values());
+  for (const broker of brokers) if (broker.status === 'fulfilled') await broker.value.close();
 }
 
 /** The broker that somebody else runs for us; undefined: there is none. */
@@ -78,13 +114,17 @@ async function ensureStream(broker: Broker): Promise<void> {
 }
 
 /** Connects to the repository's own broker. Of several that start it at once one does. */
-async function connectHome(home: Home, env: Env, logger: Logger): Promise<Broker> {
+async function connectHome(
+  home: Home,
+  env: Env,
+  open: (target: Target) => Promise<Broker>,
+): Promise<Broker> {
   const deadline = performance.now() + START_MS;
   for (;;) {
     const running = readHomeBroker(home.running);
     if (running !== undefined) {
       try {
-        return await connectTo(targetOf(running), logger, 1);
+        return await open(targetOf(running));
       } catch (error) {
         if (!isAppError(error, 'DEPENDENCY_UNAVAILABLE')) throw error;
         if (performance.now() >= deadline) throw error;
@@ -93,6 +133,18 @@ async function connectHome(home: Home, env: Env, logger: Logger): Promise<Broker
     // It does not run, or is about to end.
     await startHome(home, env, deadline);
   }
+}
+
+/** Starts the process that keeps the API loaded for the next commands, where there is none. */
+export function startWarm({ gitDir }: Repository, env: Env): void {
+  if (env.IRONCLAW_MISSIONS_WARM === 'off') return;
+  if (runningPid(homeOf(gitDir).warm) !== undefined) return;
+  spawn(process.execPath, [WARM, gitDir], {
+    cwd: gitDir,
+    env: { ...env },
+    detached: true,
+    stdio: 'ignore',
+  }).unref();
 }
 
 function targetOf({ nats_url: url, nats_token: token }: HomeBroker): Target {

@@ -11,6 +11,8 @@ export function homeOf(gitDir: string) {
     startLock: join(folder, 'start.lock'),
     mirrorLock: join(folder, 'mirror.lock'),
     log: join(folder, 'broker.log'),
+    warm: join(folder, 'warm.json'),
+    warmLock: join(folder, 'warm.lock'),
     clock: join(folder, 'clock.json'),
   };
 }
@@ -45,6 +47,18 @@ export function readHomeBroker(path: string): HomeBroker | undefined {
   if (typeof pid !== 'number' || typeof nats_url !== 'string') return undefined;
   if (typeof nats_token !== 'string' || !isAlive(pid)) return undefined;
   return { pid, nats_url, nats_token, started_at: String(started_at) };
+}
+
+/** The pid in a file that a process has written about itself; undefined: it does not run. */
+export function runningPid(path: string): number | undefined {
+  try {
+    const { pid } = JSON.parse(readFileSync(path, 'utf8')) as { pid?: unknown };
+    return typeof pid === 'number' && isAlive(pid) ? pid : undefined;
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    if (missing || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
 }
 
 export function isAlive(pid: number): boolean {

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
+import { startWarm } from './connect.ts';
+import { findRepository } from './repository.ts';
 import { type Context, lastWords, type Reply } from './answer.ts';
 
 /** Runs a command as this process: one line on stdout whatever happens, then the end. */
@@ -23,7 +25,11 @@ export async function runProcess(work: (context: Context) => Promise<Reply>): Pr
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => last(`stopped by ${signal}`));
   }
-  return end(await work(context));
+  const done = await work(context);
+  const repository = findRepository(context.env, context.cwd);
+  // An orchestrator goes on to ask; after a command that is not understood nobody does.
+  if (done.exitCode !== 2 && repository !== undefined) startWarm(repository, context.env);
+  return end(done);
 }
 
 let ended = false;

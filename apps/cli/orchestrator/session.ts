@@ -14,7 +14,7 @@ import {
 import type { Broker } from '#libs/broker';
 import type { Logger } from 'pino';
 import { findCheckout } from '../checkout.ts';
-import { connectMissions, type Env } from './connect.ts';
+import { type Connections, connectMissions, type Env } from './connect.ts';
 import { openGit } from './git.ts';
 import type { GitPort } from './git-port.ts';
 import { homeOf } from './home.ts';
@@ -34,6 +34,8 @@ export type Surroundings = {
   now: () => Date;
   /** Is given what a command has opened; a process of its own just ends. */
   opened?: ((broker: Broker) => void) | undefined;
+  /** Kept open between the commands of one process. */
+  connections?: Connections | undefined;
 };
 
 /** One mission of one repository, with its log open. */
@@ -90,8 +92,8 @@ export async function openSession(
   if (!read.ok) return read;
   const mission = read.value;
   const { board, slug } = mission;
-  const { env, cwd, logger } = around;
-  const broker = await connectMissions(repository, env, cwd, logger);
+  const { env, cwd, logger, connections } = around;
+  const broker = await connectMissions(repository, env, cwd, logger, connections);
   around.opened?.(broker);
   const log = await openRepositoryLog(repository, broker, around);
   await importFiles(log, mission, logger);

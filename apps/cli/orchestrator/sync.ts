@@ -6,7 +6,7 @@ import { loadGate } from '#libs/missionlog';
 import { parseSelector } from '#libs/missions';
 import { pino } from 'pino';
 import type { Env } from './connect.ts';
-import { homeOf, isAlive, readHomeBroker } from './home.ts';
+import { homeOf, isAlive, readHomeBroker, runningPid } from './home.ts';
 import type { Repository } from './repository.ts';
 import { openSession, type Surroundings } from './session.ts';
 
@@ -52,17 +52,24 @@ function slugsOf(root: string): string[] {
     .sort();
 }
 
-/** Stops the broker that commands have started for a repository. @returns its pid; undefined: none */
-export async function stopHome(gitDir: string): Promise<number | undefined> {
-  const running = readHomeBroker(homeOf(gitDir).running);
-  if (running === undefined) return undefined;
-  process.kill(running.pid, 'SIGTERM');
+/** Stops what commands have started for a repository: the API kept loaded, and the broker. */
+export async function stopHome(gitDir: string): Promise<{ broker?: number; warm?: number }> {
+  const home = homeOf(gitDir);
+  // Commands that it still runs need the broker.
+  const warm = await stopProcess(runningPid(home.warm));
+  const broker = await stopProcess(readHomeBroker(home.running)?.pid);
+  return { ...(broker !== undefined && { broker }), ...(warm !== undefined && { warm }) };
+}
+
+async function stopProcess(pid: number | undefined): Promise<number | undefined> {
+  if (pid === undefined) return undefined;
+  process.kill(pid, 'SIGTERM');
   const deadline = performance.now() + STOP_MS;
-  while (isAlive(running.pid)) {
+  while (isAlive(pid)) {
     if (performance.now() > deadline) {
-      throw new AppError('TIMEOUT', { what: `Stopping process ${running.pid}`, limit_ms: STOP_MS });
+      throw new AppError('TIMEOUT', { what: `Stopping process ${pid}`, limit_ms: STOP_MS });
     }
     await sleep(POLL_MS);
   }
-  return running.pid;
+  return pid;
 }
