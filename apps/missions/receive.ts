@@ -12,14 +12,14 @@ import {
 } from '#libs/contracts';
 import { bodyStored, bodySubject, hashOf, uuidOf } from '#libs/dossier';
 import type { Projection } from '#libs/projections';
+import type { Gate } from '#libs/missions';
 import type { RoleContext } from '#libs/runtime';
 import { MISSIONS } from '#streams';
 import { currentHash, isAnnounced, lamportSeen } from './dossier-read.ts';
 
 export type ReceiverOptions = Pick<RoleContext, 'broker' | 'config' | 'log'> & {
   projection: Projection;
-  /** Refuses fields that the contract forbids, or lacks. */
-  gate: (fields: Readonly<Record<string, unknown>>) => void;
+  gate: Gate;
 };
 
 export type Received = { status: 'stored' | 'already_exists'; seq: number };
@@ -32,12 +32,12 @@ const RACES_MAX = 5;
  * @throws {INVALID_REQUEST} a field is missing, forbidden or wrong; the hash is not that of the body
  * @throws {PAYLOAD_TOO_LARGE} more than 512 KiB of content
  */
-export function checkUpload(input: unknown, gate: ReceiverOptions['gate']): BodyUpload {
+export function checkUpload(input: unknown, gate: Gate): BodyUpload {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
     throw invalid('body', 'must be a JSON object');
   }
   checkJson(input, 'body');
-  gate(input as Readonly<Record<string, unknown>>);
+  gate.body('http in', input);
   const upload = parse(bodyUpload, input) as BodyUpload;
   const bytes = Buffer.from(upload.content_body, 'utf8');
   if (bytes.length > ARTIFACT_BODY_BYTES) {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { API, AppError, LIMITS } from '#libs/contracts';
-import { loadGates } from '#libs/dossier';
+import { loadGate } from '#libs/missionlog';
 import { openProjection, type Projection } from '#libs/projections';
 import {
   claimSlot,
@@ -20,7 +20,7 @@ import { checkUpload, readContent, receive } from './receive.ts';
 
 /** Keeps what missions consist of: the dossiers of their artifacts. */
 export async function start(context: RoleContext): Promise<RunningRole> {
-  const { bodySync: gate } = loadGates(context.env.IRONCLAW_CONTRACT_SHAPE);
+  const gate = loadGate(context.env);
   const views = await openViews(context);
   const { projection } = views;
   const receiver = { ...context, projection, gate };

@@ -1,7 +1,6 @@
 export { type Answer, classify, type Disposition, noAnswer, type Outcome } from './answers.ts';
 export { DRAIN_BATCH, type Drained, type DrainOptions, drainQueue, lockDrain } from './drain.ts';
 export { EVENTS_MAX, type EventQueue, openEventQueue, type QueuedEvent } from './event-queue.ts';
-export { type Fields, type Gate, type Gates, loadGates } from './gate.ts';
 export { drainEventQueue, EVENTS_PATH, type EventsOptions } from './push-events.ts';
 export { PUSH_PATH, pushBody, type PushOptions } from './push.ts';
 export {

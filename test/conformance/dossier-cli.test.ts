@@ -125,7 +125,7 @@ describe('dossier', () => {
 
   test('D.49 what the contract forbids or lacks is refused before the queue', async () => {
     const shape = join(folder, 'shape.json');
-    const shipped = join(import.meta.dirname, '../../libs/dossier/upstream-3.0.0-shape.json');
+    const shipped = join(import.meta.dirname, '../../libs/missionlog/upstream-3.0.0-shape.json');
     const rules = JSON.parse(await readFile(shipped, 'utf8')) as Data;
     rules.body_sync.required_fields.push('a_new_field');
     await writeFile(shape, JSON.stringify(rules));
@@ -134,7 +134,8 @@ describe('dossier', () => {
     expect(refused).toMatchObject({ code: 2, ok: false, error: { field: 'a_new_field' } });
     expect(await json('dossier', 'status')).toMatchObject({ queued: 0 });
     await writeFile(shape, '{');
-    expect(await json('dossier', 'scan', SLUG, '--repo', repo)).toMatchObject({ code: 2 });
+    const broken = await json('dossier', 'scan', SLUG, '--repo', repo);
+    expect(broken).toMatchObject({ ok: false, error: { code: 'CONTRACT_SHAPE_UNUSABLE' } });
   });
 
   test('events that wait in the same file go first; bodies wait for them', async () => {
@@ -146,7 +147,11 @@ describe('dossier', () => {
       event_type: 'MissionCreated',
       aggregate_type: 'Mission',
       schema_version: '3.0.0',
+      aggregate_id: SLUG,
       build_id: 'b',
+      node_id: 'n',
+      lamport_clock: 1,
+      timestamp: '2026-04-06T05:39:39Z',
       payload: { mission_slug: SLUG, mission_number: '064', mission_type: 'research' },
     } as never);
     events.close();

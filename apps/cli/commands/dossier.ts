@@ -4,7 +4,6 @@ import {
   type BodyQueue,
   drainEventQueue,
   drainQueue,
-  loadGates,
   lockDrain,
   openEventQueue,
   openQueue,
@@ -13,6 +12,7 @@ import {
   scanMission,
   type Skipped,
 } from '#libs/dossier';
+import { loadGate } from '#libs/missionlog';
 import type { Command } from 'commander';
 import { findCheckout, findMission } from '../checkout.ts';
 import { settingsOf } from '../env.ts';
@@ -129,7 +129,7 @@ async function status(io: Io, options: QueueOptions): Promise<ExitCode> {
 async function scan(io: Io, slug: string, options: ScanOptions): Promise<ExitCode> {
   const checkout = await findCheckout(options.repo ?? '.');
   const mission = findMission(checkout, slug);
-  const { bodySync } = loadGates(io.env.IRONCLAW_CONTRACT_SHAPE);
+  const gate = loadGate(io.env);
   const found = await scanMission(mission.dir);
   const skipped: Skipped[] = [...found.skipped];
   const counts = { queued: 0, already_exists: 0, queue_full: 0 };
@@ -140,7 +140,7 @@ async function scan(io: Io, slug: string, options: ScanOptions): Promise<ExitCod
         skipped.push({ path: artifact.path, reason: read.reason });
         continue;
       }
-      bodySync(read.upload);
+      gate.body('body queue', read.upload);
       counts[queue.enqueue(read.upload)] += 1;
     }
   });
@@ -177,7 +177,7 @@ function serverOf(io: Io, options: DrainOptions): { server: string; token: strin
 
 async function drain(io: Io, options: DrainOptions): Promise<ExitCode> {
   const target = serverOf(io, options);
-  const gates = loadGates(io.env.IRONCLAW_CONTRACT_SHAPE);
+  const gate = loadGate(io.env);
   const lock = lockDrain(queueFile(io, options));
   if (lock === undefined) {
     throw new AppError('ALREADY_RUNNING', { path: queueFile(io, options), pid: 'unknown' });
@@ -188,10 +188,14 @@ async function drain(io: Io, options: DrainOptions): Promise<ExitCode> {
     return await withQueue(io, options, async (queue) => {
       const drained = await drainQueue({
         queue,
-        gate: gates.bodySync,
+        gate: (upload) => gate.body('body upload', upload),
         nowMs,
         drainEvents: async () => {
-          const reason = await drainEventQueue({ queue: events, gate: gates.event, ...target });
+          const reason = await drainEventQueue({
+            queue: events,
+            gate: (event) => gate.envelope('replay', event),
+            ...target,
+          });
           if (reason !== null) io.err(`the events cannot be sent: ${reason}`);
           return reason === null;
         },

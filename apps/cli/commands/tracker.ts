@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { API, invalid } from '#libs/contracts';
-import { loadGates } from '#libs/dossier';
+import { loadGate } from '#libs/missionlog';
 import { bindProject, createTrackerClient, type TrackerClient } from '#libs/tracker';
 import type { Command } from 'commander';
 import { findCheckout, findMission } from '../checkout.ts';
@@ -87,7 +87,7 @@ function clientOf(io: Io, options: TrackerOptions): TrackerClient {
   if (server === undefined || !URL.canParse(server) || !/^https?:/.test(server)) {
     throw usage('the tracker service is not named', 'Set IRONCLAW_TRACKER_URL, or use --tracker.');
   }
-  const { trackerBind } = loadGates(io.env.IRONCLAW_CONTRACT_SHAPE);
+  const gate = loadGate(io.env);
   const tokens = [io.env.IRONCLAW_TRACKER_TOKEN, io.env.IRONCLAW_TRACKER_REFRESH_TOKEN];
   return createTrackerClient({
     server,
@@ -97,7 +97,7 @@ function clientOf(io: Io, options: TrackerOptions): TrackerClient {
       return Boolean(tokens[0]);
     },
     team: options.team ?? io.env.IRONCLAW_TRACKER_TEAM,
-    gate: trackerBind,
+    gate: (identity) => gate.tracker('tracker', identity),
     newKey: randomUUID,
     sleep: (ms) => sleep(ms),
     nowMs: () => performance.now(),
