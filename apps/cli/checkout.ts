@@ -50,6 +50,7 @@ async function identityOf(root: string, gitDir: string): Promise<ProjectIdentity
     slug: project.slug ?? projectSlug(origin, folder),
     node_id: project.node_id ?? nodeId(),
     repo_slug: project.repo_slug ?? repoSlug(origin, folder),
+    // In the checkout's own git folder: neither worktrees nor clones share it.
     build_id: await buildId(root),
   };
 }

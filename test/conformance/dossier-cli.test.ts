@@ -125,7 +125,7 @@ describe('dossier', () => {
 
   test('D.49 what the contract forbids or lacks is refused before the queue', async () => {
     const shape = join(folder, 'shape.json');
-    const shipped = join(import.meta.dirname, '../../libs/missionlog/upstream-3.0.0-shape.json');
+    const shipped = join(import.meta.dirname, '../../libs/dossier/upstream-3.0.0-shape.json');
     const rules = JSON.parse(await readFile(shipped, 'utf8')) as Data;
     rules.body_sync.required_fields.push('a_new_field');
     await writeFile(shape, JSON.stringify(rules));
@@ -134,8 +134,7 @@ describe('dossier', () => {
     expect(refused).toMatchObject({ code: 2, ok: false, error: { field: 'a_new_field' } });
     expect(await json('dossier', 'status')).toMatchObject({ queued: 0 });
     await writeFile(shape, '{');
-    const broken = await json('dossier', 'scan', SLUG, '--repo', repo);
-    expect(broken).toMatchObject({ ok: false, error: { code: 'CONTRACT_SHAPE_UNUSABLE' } });
+    expect(await json('dossier', 'scan', SLUG, '--repo', repo)).toMatchObject({ code: 2 });
   });
 
   test('events that wait in the same file go first; bodies wait for them', async () => {
@@ -147,11 +146,7 @@ describe('dossier', () => {
       event_type: 'MissionCreated',
       aggregate_type: 'Mission',
       schema_version: '3.0.0',
-      aggregate_id: SLUG,
       build_id: 'b',
-      node_id: 'n',
-      lamport_clock: 1,
-      timestamp: '2026-04-06T05:39:39Z',
       payload: { mission_slug: SLUG, mission_number: '064', mission_type: 'research' },
     } as never);
     events.close();
@@ -270,17 +265,15 @@ describe('tracker', () => {
     await git(repo, 'clone', '-q', repo, clone);
     await git(clone, 'remote', 'set-url', 'origin', await git(repo, 'remote', 'get-url', 'origin'));
     const { findCheckout } = await import('../../apps/cli/checkout.ts');
-    const all = await Promise.all(
-      [repo, worktree, clone].map(async (dir) => (await findCheckout(dir)).identity),
-    );
+    const identities = (dirs: readonly string[]) =>
+      Promise.all(dirs.map(async (dir) => (await findCheckout(dir)).identity));
+    const all = await identities([repo, worktree, clone]);
     expect(new Set(all.map(({ build_id }) => build_id)).size).toBe(3);
     for (const key of ['uuid', 'slug', 'node_id', 'repo_slug'] as const) {
       expect(new Set(all.map((one) => one[key])).size, key).toBe(1);
     }
     const later = [repo, join(worktree, 'kitty-specs', SLUG), clone];
-    expect(await Promise.all(later.map(async (dir) => (await findCheckout(dir)).identity))).toEqual(
-      all,
-    );
+    expect(await identities(later)).toEqual(all);
     for (const dir of [repo, worktree, clone]) {
       expect(await git(dir, 'status', '--porcelain')).toBe('');
     }

@@ -9,7 +9,7 @@ import type { Broker } from '#libs/broker';
 import { testLogger } from '#libs/testing';
 import { runSpecKitty } from '../../apps/cli/orchestrator/spec-kitty.ts';
 
-const LAUNCHER = fileURLToPath(new URL('../../apps/cli/spec-kitty.cjs', import.meta.url));
+export const LAUNCHER = fileURLToPath(new URL('../../apps/cli/spec-kitty.cjs', import.meta.url));
 export const IRONCLAW = fileURLToPath(new URL('../../apps/cli/ironclaw.cjs', import.meta.url));
 export const MISSION = '064-demo';
 export const P = JSON.stringify({

@@ -1,5 +1,5 @@
 import { isAppError, normaliseEventId } from '#libs/contracts';
-import { buildId, type MissionLog, openClock, openMissionLog } from '#libs/missionlog';
+import { type MissionLog, openClock, openMissionLog } from '#libs/missionlog';
 import {
   accept,
   type Board,
@@ -64,15 +64,15 @@ export async function openRepositoryLog(
   broker: Broker,
   { gate, now }: Surroundings,
 ): Promise<MissionLog> {
-  const { identity } = findCheckout(repository.root);
-  const { uuid, slug, node_id, repo_slug } = identity;
+  const { identity } = await findCheckout(repository.root);
+  const { uuid, slug, node_id, repo_slug, build_id } = identity;
   return openMissionLog({
     broker,
     gate,
     emitter: {
       projectUuid: uuid,
       nodeId: node_id,
-      buildId: await buildId(repository.root),
+      buildId: build_id,
       extras: { project_slug: slug, repo_slug },
     },
     clock: openClock(homeOf(repository.gitDir).clock, node_id, now),
