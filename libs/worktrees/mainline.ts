@@ -64,6 +64,46 @@ export async function promote(
   }
 }
 
+/**
+ * Moves the branch of the checkout to a commit whose changed files lie in the checkout already, as
+ * `entries` say; what else is staged stays staged. A process that dies in it is finished by
+ * `finishPromotion`.
+ * @throws {VERSION_CONFLICT} if the branch is no longer at `from`.
+ */
+export async function adopt(
+  hold: Hold,
+  theater: Pick<Theater, 'gitDir' | 'mainline'>,
+  move: { from: string; to: string; entries: readonly IndexEntry[]; gone: readonly string[] },
+  log: { author: Author; timestampSec: number; message: string },
+): Promise<void> {
+  const { gitDir, mainline } = theater;
+  const { from, to, entries } = move;
+  const indexClaim = await hold.claim(join(gitDir, 'index'));
+  let done = false;
+  try {
+    const index = readIndex(join(gitDir, 'index'));
+    const touched = new Set([...entries.map(({ path }) => path), ...move.gone]);
+    const kept = index.entries.filter(({ path }) => !touched.has(path));
+    const bytes = formatIndex([...carryOver(kept, index.mtimeNs), ...entries]);
+    hold.write(journalPath(gitDir), JSON.stringify({ mainline, from, to } satisfies Journal));
+    await moveRef(hold, gitDir, branchRef(mainline), to, from);
+    appendReflog(gitDir, branchRef(mainline), from, to, log);
+    indexClaim.commit(bytes);
+    done = true;
+    rmSync(journalPath(gitDir));
+  } finally {
+    if (!done) indexClaim.abort();
+  }
+}
+
+/** Files that stop a move of the mainline, because the checkout has changes of its own in them. */
+export async function dirtyFiles(theater: Theater, from: string, to: string): Promise<string[]> {
+  const { gitDir, mainline, repoPath } = theater;
+  if (headBranch(gitDir) !== mainline) return [];
+  const index = readIndex(join(gitDir, 'index'));
+  return findDirty(repoPath, index, await changesBetween(gitDir, from, to));
+}
+
 /** Brings the checkout to where the mainline is, if the process that moved it died before that. */
 export async function finishPromotion(hold: Hold, theater: Theater): Promise<void> {
   const { gitDir } = theater;

@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync, statSync } from 'node:fs';
+import { lstatSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { AppError } from '#libs/contracts';
 import type { Claim, Hold } from './lock.ts';
@@ -50,6 +50,43 @@ export async function moveRef(
     throw refMoved(ref, actual, expected);
   }
   claim.commit(`${sha}\n`);
+}
+
+/**
+ * Deletes a ref with its log, if it still is at `expected`; a ref that is gone is left at that.
+ * @throws {VERSION_CONFLICT} if it is at another commit by now.
+ */
+export async function deleteRef(
+  hold: Hold,
+  gitDir: string,
+  ref: string,
+  expected: string,
+): Promise<void> {
+  if (findRef(gitDir, ref) === undefined) return;
+  const claim = await claimRef(hold, gitDir, ref);
+  try {
+    const actual = findRef(gitDir, ref);
+    if (actual !== expected) throw refMoved(ref, actual, expected);
+    // Packed first: the loose one hides it until both are gone.
+    if (packedRefs(gitDir).has(ref)) await unpackRef(hold, gitDir, ref);
+    rmSync(join(gitDir, ref), { force: true });
+    rmSync(join(gitDir, 'logs', ref), { force: true });
+  } finally {
+    claim.abort();
+  }
+}
+
+async function unpackRef(hold: Hold, gitDir: string, ref: string): Promise<void> {
+  const path = join(gitDir, 'packed-refs');
+  const claim = await hold.claim(path);
+  const kept: string[] = [];
+  let dropping = false;
+  for (const line of (readText(path) ?? '').split('\n')) {
+    // A line that starts with ^ belongs to the ref above it.
+    dropping = line.startsWith('^') ? dropping : line.split(' ')[1] === ref;
+    if (!dropping) kept.push(line);
+  }
+  claim.commit(kept.join('\n'));
 }
 
 async function claimRef(hold: Hold, gitDir: string, ref: string): Promise<Claim> {

@@ -130,7 +130,8 @@ function kindOfFolder(path: string, field: string): RepoPath['kind'] {
   return 'new';
 }
 
-async function checkFormat(gitDir: string): Promise<void> {
+/** @throws {INVALID_REQUEST} for a format of repository that we cannot read. */
+export async function checkFormat(gitDir: string): Promise<void> {
   const config = (path: string) => git.getConfig({ fs, gitdir: gitDir, path });
   const wanted: [string, (value: string) => boolean][] = [
     ['extensions.objectformat', (value) => value === 'sha1'],

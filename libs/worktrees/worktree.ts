@@ -50,7 +50,8 @@ export async function createWorktree(input: {
     if (existing) return { worktreePath, ...existing, created: false };
     clearRemains(theater, orderId);
     const baseSha = await startBranch(hold, theater, orderId, branch, input.base);
-    await build(hold, theater, orderId, branch, baseSha);
+    const adminPath = adminPathOf(theater.gitDir, orderId);
+    await buildLinked(hold, { gitDir: theater.gitDir, worktreePath, adminPath, branch, baseSha });
     return { worktreePath, branch, baseSha, created: true };
   });
 }
@@ -181,21 +182,23 @@ export async function keepReachable(
   if (findRef(gitDir, ref) === undefined) await moveRef(hold, gitDir, ref, sha, undefined);
 }
 
-async function build(
+/** Makes the files of a linked worktree where nothing lies yet; its index is written last. */
+export async function buildLinked(
   hold: Hold,
-  theater: Theater,
-  orderId: string,
-  branch: string,
-  baseSha: string,
+  linked: {
+    gitDir: string;
+    worktreePath: string;
+    adminPath: string;
+    branch: string;
+    baseSha: string;
+  },
 ): Promise<void> {
-  const { gitDir } = theater;
-  const worktreePath = worktreePathOf(theater, orderId);
-  const adminPath = adminPathOf(gitDir, orderId);
+  const { gitDir, worktreePath, adminPath } = linked;
   hold.write(join(adminPath, 'gitdir'), `${join(worktreePath, '.git')}\n`);
   hold.write(join(adminPath, 'commondir'), '../..\n');
-  hold.write(join(adminPath, 'HEAD'), `ref: ${branchRef(branch)}\n`);
+  hold.write(join(adminPath, 'HEAD'), `ref: ${branchRef(linked.branch)}\n`);
   hold.write(join(worktreePath, '.git'), `gitdir: ${adminPath}\n`);
-  const { tree } = await loadCommit(gitDir, baseSha);
+  const { tree } = await loadCommit(gitDir, linked.baseSha);
   const files = await listTreeFiles(gitDir, tree, WORKTREE_LIMITS.files);
   const entries = await writeTreeFiles(gitDir, worktreePath, files, (file, full, bytes) =>
     makeFile(full, file.mode, bytes),

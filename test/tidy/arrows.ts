@@ -8,6 +8,8 @@ const LIBRARY_ARROWS: Record<string, string[]> = {
   // Both send to servers of others; what they send is checked by a gate that they are given.
   'libs/dossier': [],
   'libs/tracker': [],
+  // Lanes of missions as worktrees of git.
+  'libs/workspaces': ['libs/missions', 'libs/worktrees'],
   'libs/feeds': ['libs/signing'],
   // The edge of libs/missions: stream, clock, identity of a checkout, contract file.
   'libs/missionlog': ['libs/broker', 'libs/eventlog', 'libs/missions', 'streams'],
