@@ -125,16 +125,17 @@ describe('dossier', () => {
 
   test('D.49 what the contract forbids or lacks is refused before the queue', async () => {
     const shape = join(folder, 'shape.json');
-    const shipped = join(import.meta.dirname, '../../libs/dossier/upstream-3.0.0-shape.json');
+    const shipped = join(import.meta.dirname, '../../libs/missionlog/upstream-3.0.0-shape.json');
     const rules = JSON.parse(await readFile(shipped, 'utf8')) as Data;
     rules.body_sync.required_fields.push('a_new_field');
     await writeFile(shape, JSON.stringify(rules));
     env.IRONCLAW_CONTRACT_SHAPE = shape;
     const refused = await json('dossier', 'scan', SLUG, '--repo', repo);
-    expect(refused).toMatchObject({ code: 2, ok: false, error: { field: 'a_new_field' } });
+    expect(refused).toMatchObject({ code: 1, ok: false, error: { field: 'a_new_field' } });
     expect(await json('dossier', 'status')).toMatchObject({ queued: 0 });
     await writeFile(shape, '{');
-    expect(await json('dossier', 'scan', SLUG, '--repo', repo)).toMatchObject({ code: 2 });
+    const broken = await json('dossier', 'scan', SLUG, '--repo', repo);
+    expect(broken).toMatchObject({ ok: false, error: { code: 'CONTRACT_SHAPE_UNUSABLE' } });
   });
 
   test('events that wait in the same file go first; bodies wait for them', async () => {
