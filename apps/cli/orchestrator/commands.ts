@@ -231,12 +231,17 @@ async function merge({ session, flags, now }: Opened): Promise<Result<Data>> {
   const strategy = flags.text('strategy') ?? 'merge';
   if (!isStrategy(strategy)) throw new Error('the strategy has been checked');
   const target = flags.text('target');
-  const errors = mergeFaults(session.board, await session.load());
+  const state = await session.load();
+  const errors = mergeFaults(session.board, state);
   if (errors.length > 0) {
     const target_branch = target ?? session.board.targetBranch ?? 'the default branch';
     return refuse('PREFLIGHT_FAILED', { target_branch, errors });
   }
-  const merged = await session.git.merge({ target, strategy, push: flags.isOn('push') });
+  const canceled = viewOf(session.board, state)
+    .filter(({ lane }) => lane === 'canceled')
+    .map(({ wp_id }) => wp_id);
+  const push = flags.isOn('push');
+  const merged = await session.git.merge({ target, strategy, push, canceled });
   if (!merged.ok) return merged;
   const { target_branch, commit, worktree_removed } = merged.value;
   const record = { target: target_branch, strategy, commit, at: now().toISOString() };

@@ -33,5 +33,7 @@ export type GitPort = {
     target: string | undefined;
     strategy: MergeStrategy;
     push: boolean;
+    /** Ids of work packages that are canceled: their lanes are left out. */
+    canceled: readonly string[];
   }): Promise<Result<Merged>>;
 };
