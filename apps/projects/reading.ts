@@ -33,6 +33,8 @@ export function readingHandlers(desk: Desk): Pick<Handlers<typeof API.projects>,
   const { projection, store } = desk;
   return {
     list: async ({ at_least, ...filter }) => {
+      // What was stored before the question is in the answer, whoever stored it.
+      await projection.catchUp({ timeoutMs: LIMITS.atLeastWaitMs });
       if (at_least !== undefined) {
         await projection.waitFor(at_least, { timeoutMs: LIMITS.atLeastWaitMs });
       }

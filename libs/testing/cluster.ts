@@ -64,7 +64,9 @@ export async function startTestCluster(options: TestClusterOptions): Promise<Tes
       const url = nodes.map((node) => node.url).join(',');
       const connect = async (overrides: Partial<ConnectOptions> = {}): Promise<Broker> => {
         const logger = testLogger('cluster');
-        const broker = await connectBroker({ url, name: 'test', logger, ...overrides });
+        // A server that has just come back answers late on a busy machine.
+        const patient = { url, name: 'test', logger, connectTimeoutMs: 60_000 };
+        const broker = await connectBroker({ ...patient, ...overrides });
         brokers.push(broker);
         return broker;
       };

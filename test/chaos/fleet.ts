@@ -10,8 +10,8 @@ const several = (count: number, ...roles: Role[]): Member[] =>
   }));
 
 /**
- * Each of the ten services in processes of its own; of workers, watchers and reactors more than one.
- * The roles of the signed feeds have kill tests of their own. The ledger and the gateway are one
+ * Each role in processes of its own; of workers, watchers and reactors more than one.
+ * Those of the signed feeds are not here: they have kill tests of their own. Ledger and gateway are one
  * process each, as clients know them by one address.
  */
 export const FULL_FLEET: readonly Member[] = [

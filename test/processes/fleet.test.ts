@@ -108,7 +108,11 @@ describe.skipIf(reason !== undefined)('three of each role', () => {
       expect(orders, type).toHaveLength(CHATS);
       expect(new Set(orders).size, type).toBe(CHATS);
     }
-    const periods = ofType('PATROL_TICK').map(({ payload }) => (payload as Data).period as number);
+    // A tick that a sentinel asked for, as it does where the timer is late, is of no period.
+    const periods = ofType('PATROL_TICK').flatMap(({ payload }) => {
+      const { period } = payload as Data;
+      return period === undefined ? [] : [period as number];
+    });
     // Never two in one period, however many duty officers there are; and when the one that had the
     // timer in hand dies, the others go on once its lease has ended.
     expect(new Set(periods).size).toBe(periods.length);
