@@ -8,6 +8,22 @@ import { stopHome } from '../../apps/cli/orchestrator/sync.ts';
 import { LAUNCHER, MISSION, missionRig, P, type Rig, THREE } from './orchestrator-rig.ts';
 
 const STRANGER = fileURLToPath(new URL('./stranger.ts', import.meta.url));
+/** Three chains that meet, and some that stand alone. */
+const TWELVE = {
+  WP01: [],
+  WP02: ['WP01'],
+  WP03: ['WP02'],
+  WP04: [],
+  WP05: ['WP04'],
+  WP06: ['WP05', 'WP03'],
+  WP07: [],
+  WP08: ['WP07', 'WP04'],
+  WP09: ['WP06', 'WP08'],
+  WP10: [],
+  WP11: [],
+  WP12: ['WP10', 'WP11'],
+};
+const LONG = { timeout: 900_000 };
 const TIMEOUT = { timeout: 300_000 };
 type Behaviour = { rework?: string[]; block?: string[]; dieBefore?: readonly number[] };
 
@@ -125,5 +141,20 @@ describe("a stranger's orchestrator", () => {
     await Promise.all([all, restartOften(broker, all)]);
     expectSingleClaims(it, Object.keys(THREE));
     await expectMerged(it, Object.keys(THREE));
+  });
+
+  test('D.57 twelve work packages, four of them, all killed, as is the broker', LONG, async () => {
+    await using lab = await missionLab(TWELVE);
+    const { it, broker } = lab;
+    const ids = Object.keys(TWELVE);
+    const all = Promise.all([
+      orchestrate(it, 'one', { dieBefore: [5, 11], rework: ['WP04'] }),
+      orchestrate(it, 'two', { dieBefore: [7, 6], block: ['WP07'] }),
+      orchestrate(it, 'three', { dieBefore: [9] }),
+      orchestrate(it, 'four', { dieBefore: [4, 8, 12] }),
+    ]);
+    await Promise.all([all, restartOften(broker, all)]);
+    expectSingleClaims(it, ids);
+    await expectMerged(it, ids);
   });
 });
