@@ -7,11 +7,13 @@ import {
   markSubtask,
   mergeFaults,
   recordMerge,
+  withdrawHistory,
 } from './decide-mission.ts';
 import { EDGES, LANES, parseLane } from './lanes.ts';
 import { parseJsonFlag } from './review.ts';
 import { BOARD, POLICY, REVIEW, script } from './testdata/boards.ts';
 import type { Result } from './result.ts';
+import { fold, initialState } from './state.ts';
 
 type It = ReturnType<typeof script>;
 
@@ -238,6 +240,25 @@ describe('missions', () => {
     expect(it.apply(() => add('WP01', note))).toMatchObject({ history_entry_id: entryId });
     expect(it.state().history.map((entry) => entry.note)).toEqual([note]);
     expect(viewOf(BOARD, it.state())[0]).toMatchObject({ lane: 'planned', last_actor: null });
+  });
+
+  test('D.35 an entry that is withdrawn does not count, in whatever order both are read', () => {
+    const it = script();
+    const [kept, taken] = ['0', '1'].map((digit) => `hist-${digit.repeat(32)}`) as [string, string];
+    for (const entryId of [kept, taken]) {
+      it.apply(() =>
+        appendHistory(BOARD, it.state(), { wpId: 'WP01', actor: 'a', note: entryId, entryId }),
+      );
+    }
+    const why = { wpId: 'WP01', actor: 'a', entryId: taken, reason: 'a hook' };
+    it.apply(() => withdrawHistory(BOARD, it.state(), why));
+    for (const events of [it.events, it.events.toReversed()]) {
+      const { history, withdrawn } = fold(initialState, events);
+      expect(history.map(({ note }) => note)).toEqual([kept]);
+      expect([...withdrawn]).toEqual([taken]);
+    }
+    const unknown = withdrawHistory(BOARD, it.state(), { ...why, wpId: 'WP77' });
+    expect(code(unknown)).toBe('WP_NOT_FOUND');
   });
 
   test('D.37 accept too early names who is not done; then each call is an acceptance', () => {

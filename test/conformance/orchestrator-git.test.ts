@@ -153,7 +153,9 @@ describe('merges', () => {
     const again = await it.api('start-implementation', ...claim);
     expect(again.json.data).toMatchObject({ no_op: true });
     expect(existsSync(again.json.data.workspace_path as string)).toBe(true);
-    const resolved = await it.api('resolve-workspace', '--wp', 'WP01');
+    // Agents call from their workspace: the mission is that of the main checkout.
+    const words = ['orchestrator-api', 'resolve-workspace', '--mission', MISSION, '--wp', 'WP01'];
+    const resolved = await it.spawned(words, { cwd: again.json.data.workspace_path as string });
     expect(resolved.json.data).toMatchObject({
       wp_id: 'WP01',
       workspace_path: again.json.data.workspace_path,

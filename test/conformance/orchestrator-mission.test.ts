@@ -72,10 +72,10 @@ function expectSingleClaims(it: Rig, ids: readonly string[]): void {
   }
 }
 
-async function expectMerged(it: Rig, ids: readonly string[]): Promise<void> {
+async function expectMerged(it: Rig, ids: readonly string[], branch = 'main'): Promise<void> {
   const accepted = await it.spawned(asActor('accept-mission'));
   expect(accepted.json.data).toMatchObject({ accepted: true, done_wps: ids });
-  const target = ['--target', 'main', '--strategy', 'merge'];
+  const target = ['--target', branch, '--strategy', 'merge'];
   const merged = await it.spawned([
     'orchestrator-api',
     'merge-mission',
@@ -85,9 +85,9 @@ async function expectMerged(it: Rig, ids: readonly string[]): Promise<void> {
   ]);
   expect(merged.json).toMatchObject({
     success: true,
-    data: { merged: true, target_branch: 'main', strategy: 'merge', merged_wps: ids },
+    data: { merged: true, target_branch: branch, strategy: 'merge', merged_wps: ids },
   });
-  const files = it.git('ls-tree', '--name-only', 'main').split('\n');
+  const files = it.git('ls-tree', '--name-only', branch).split('\n');
   for (const id of ids) expect(files).toContain(`${id}.txt`);
 }
 
@@ -125,10 +125,15 @@ describe("a stranger's orchestrator", () => {
   test('D.56 killed again and again, and started again', TIMEOUT, async () => {
     await using lab = await missionLab(THREE);
     const { it } = lab;
+    // The target is the branch of the checkout, to which history is committed meanwhile.
+    const meta = `${it.files}/meta.json`;
+    it.write(meta, it.read(meta).replace('"main"', '"planning"'));
+    it.git('commit', '-qam', 'the target');
     const lives = await orchestrate(it, 'orch', { dieBefore: [5, 7, 9, 6, 8] });
     expect(lives).toBe(5);
     expectSingleClaims(it, Object.keys(THREE));
-    await expectMerged(it, Object.keys(THREE));
+    await expectMerged(it, Object.keys(THREE), 'planning');
+    expect(it.read('WP01.txt')).toContain('WP01');
   });
 
   test('D.57 two of them, both killed, and the broker killed three times', TIMEOUT, async () => {

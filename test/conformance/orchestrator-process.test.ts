@@ -1,10 +1,12 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { stateLayout } from '#libs/runtime';
 import { startTestBroker, waitFor } from '#libs/testing';
 import { describe, expect, test } from 'vitest';
 import { homeOf, isAlive, readHomeBroker } from '../../apps/cli/orchestrator/home.ts';
+import { writeRunning } from '../../apps/cli/supervisor/running.ts';
 import { IRONCLAW, MISSION, missionRig, P, type Rig, rowsOf } from './orchestrator-rig.ts';
 
 const api = (command: string, ...flags: string[]) => [
@@ -80,6 +82,22 @@ describe('where no system runs', () => {
     expect(JSON.parse(stopped.stdout)).toEqual({ stopped: { broker: pid } });
     expect(isAlive(pid)).toBe(false);
   });
+});
+
+test('a running `ironclaw up` is used, with its token, and no broker is started', async () => {
+  await using broker = await startTestBroker();
+  await using it = missionRig();
+  const folder = join(it.root, '.ironclaw');
+  mkdirSync(folder);
+  const started_at = new Date().toISOString();
+  const facts = { pid: process.pid, url: '', version: '0', started_at, nats_token: 't' };
+  writeRunning(stateLayout(folder).running, { ...facts, nats_url: broker.url });
+  expect((await it.spawned(claim('alice'))).code).toBe(0);
+  expect(existsSync(home(it).broker)).toBe(false);
+  const { state } = (await (await broker.connect()).jsm.streams.info('MISSIONS')) as {
+    state: { messages: number };
+  };
+  expect(state.messages).toBeGreaterThan(2);
 });
 
 describe('whatever happens', () => {

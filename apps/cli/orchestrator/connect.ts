@@ -67,7 +67,8 @@ async function reuse(
   if (known !== undefined) {
     // It may have been another one's turn to replace it.
     if ((await connections.get(key)) === known) connections.delete(key);
-    await known.close();
+    // It drains against a server that is gone; nobody waits for that.
+    known.close().catch(() => undefined);
   }
   let opening = connections.get(key);
   if (opening === undefined) {
