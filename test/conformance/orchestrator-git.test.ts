@@ -104,6 +104,23 @@ async function approveAll(it: Rig, files: (wp: string) => Record<string, string>
   }
 }
 
+test('an accepted mission that changed workflows shows a run of them', async () => {
+  await using it = rig();
+  it.write('.github/workflows/ci.yml', 'on: push\n');
+  it.git('add', '-A');
+  it.git('commit', '-qm', 'a workflow');
+  for (const wp of IDS) {
+    const words = ['--wp', wp, '--actor', 'al', '--to', 'done', '--force', '--note', 'n'];
+    await it.api('transition', ...words);
+  }
+  const path = `${it.files}/workflow-evidence.md`;
+  const owed = await it.api('accept-mission', '--actor', 'al');
+  expect(owed.json.error_code).toBe('WORKFLOW_EVIDENCE_REQUIRED');
+  expect(owed.json.data.required_evidence_path).toBe(path);
+  it.write(path, 'run id 123456\n');
+  expect((await it.api('accept-mission', '--actor', 'al')).code).toBe(0);
+});
+
 describe('merges', () => {
   test.each(['merge', 'squash', 'rebase'])('D.39 %s: all files on the target', async (strategy) => {
     await using it = rig();

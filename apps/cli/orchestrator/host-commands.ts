@@ -88,10 +88,17 @@ async function onMission(
 ): Promise<Work> {
   const mission = String(flags.mission);
   const opened = await openMission(mission, around);
-  const outcome = opened.ok ? await work(opened.value) : opened;
-  const named =
-    opened.ok && outcome.ok
-      ? accept({ ...opened.value.board.identity, ...outcome.value })
-      : outcome;
-  return { command, mission, outcome: named };
+  if (!opened.ok) return { command, mission, outcome: opened };
+  const session = opened.value;
+  try {
+    const outcome = await work(session);
+    const { identity } = session.board;
+    return {
+      command,
+      mission,
+      outcome: outcome.ok ? accept({ ...identity, ...outcome.value }) : outcome,
+    };
+  } finally {
+    session.log.close();
+  }
 }

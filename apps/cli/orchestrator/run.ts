@@ -30,8 +30,12 @@ async function run({ command, flags }: Parsed, around: Surroundings): Promise<Wo
   const opened = await openMission(mission ?? '', around);
   if (!opened.ok) return done(opened);
   const session = opened.value;
-  const outcome = await HANDLERS[command]({ session, flags: checked.value, now: around.now });
-  return done(outcome.ok ? accept({ ...session.board.identity, ...outcome.value }) : outcome);
+  try {
+    const outcome = await HANDLERS[command]({ session, flags: checked.value, now: around.now });
+    return done(outcome.ok ? accept({ ...session.board.identity, ...outcome.value }) : outcome);
+  } finally {
+    session.log.close();
+  }
 }
 
 /** The mission that a selector names in the repository around; MISSION_NOT_FOUND. */
