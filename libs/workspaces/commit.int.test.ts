@@ -106,7 +106,7 @@ test('D.35 a merge of the user that is not finished is SAFE_COMMIT_BACKSTOP', as
   git(root, 'checkout', '-q', 'main');
   put(root, 'README.md', 'main\n');
   git(root, 'commit', '-qam', 'main');
-  expect(() => git(root, 'merge', 'other')).toThrow();
+  expect(() => git(root, 'merge', 'other')).toThrow('merge other');
   put(root, WP, 'new\n');
   expect(await commitFiles({ ...base, repository })).toMatchObject({
     error: {

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { finish, start } from './test_child.ts';
 import { fsck, git, leftovers, put, read, type Rig, rig, work } from './test_kit.ts';
-import type { MergeStrategy } from './merge.ts';
 
 const childFile = join(import.meta.dirname, 'test_child.ts');
 
@@ -58,7 +57,7 @@ test('a start killed at any change of the files is completed by the same calls',
   });
 }, 240_000);
 
-test.for(['merge', 'squash', 'rebase'] as MergeStrategy[])(
+test.each(['merge', 'squash', 'rebase'] as const)(
   'D.39 a %s killed at any change of the files is completed by the same call',
   async (strategy) => {
     await killAtChanges(13, 30, async (dieAt) => {

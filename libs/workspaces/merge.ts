@@ -212,7 +212,13 @@ function resumed(
   const record = readRecord(gitDir, plan);
   if (record === undefined) return undefined;
   const key = ({ target, strategy, from, tips, mission }: MergeRecord) =>
-    JSON.stringify([target, strategy, from, mission, Object.entries(tips).sort()]);
+    JSON.stringify([
+      target,
+      strategy,
+      from,
+      mission,
+      Object.entries(tips).sort(([a], [b]) => (a < b ? -1 : 1)),
+    ]);
   if (key(record) !== key(wanted)) return undefined;
   return { ...record, pushed: record.pushed || wanted.pushed };
 }

@@ -43,9 +43,13 @@ function dieAtChange(n: number): void {
     target[name] = (...args) => {
       if (++count !== n) return original(...args);
       const [path, bytes] = args;
-      if (name === 'writeFileSync') original(path, Buffer.from(bytes as string).subarray(0, 20));
-      process.kill(process.pid, 'SIGKILL');
-      for (;;); // the signal is on its way
+      try {
+        if (name === 'writeFileSync') original(path, Buffer.from(bytes as string).subarray(0, 20));
+      } finally {
+        // Also where there is no folder to write to yet.
+        process.kill(process.pid, 'SIGKILL');
+        for (;;); // the signal is on its way
+      }
     };
   }
   syncBuiltinESMExports();

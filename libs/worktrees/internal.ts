@@ -1,6 +1,5 @@
 /** For libs/workspaces, which makes worktrees and merges of its own kind on the same ground. */
 export {
-  type Author,
   type Commit,
   isAncestorSha,
   loadCommit,
@@ -13,10 +12,10 @@ export { WORKTREE_LIMITS } from './limits.ts';
 export { type Hold, MAINLINE_LOCK, orderLock, stateDir, withLock } from './lock.ts';
 export { adopt, dirtyFiles, finishPromotion, promote } from './mainline.ts';
 export { mergeTrees } from './merge.ts';
-export { hasCode, isBranchName } from './names.ts';
-export { EMPTY_TREE, readBlobBytes, writeObject } from './objects.ts';
+export { isBranchName } from './names.ts';
+export { EMPTY_TREE, writeObject } from './objects.ts';
 export { branchRef, deleteRef, findRef, headBranch, moveRef, readText } from './refs.ts';
 export { readState, scanCheckout } from './scan.ts';
 export { checkFormat, type Theater } from './theater.ts';
-export { diffTrees, entryAt, hashFiles, listTreeFiles, Mode, storeHashed } from './trees.ts';
+export { diffTrees, hashFiles, listTreeFiles, storeHashed } from './trees.ts';
 export { buildLinked, removalMark } from './worktree.ts';
