@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startTestBroker, type TestBroker } from '#libs/testing';
@@ -7,6 +7,8 @@ import { describe, expect, test } from 'vitest';
 import { stopHome } from '../../apps/cli/orchestrator/sync.ts';
 import { LAUNCHER, MISSION, missionRig, P, type Rig, THREE } from './orchestrator-rig.ts';
 
+/** Those that run now: where a test fails they must not go on. */
+const strangers = new Set<ChildProcess>();
 const STRANGER = fileURLToPath(new URL('./stranger.ts', import.meta.url));
 /** Three chains that meet, and some that stand alone. */
 const TWELVE = {
@@ -34,6 +36,7 @@ async function missionLab(wps: Readonly<Record<string, readonly string[]>>) {
     broker,
     it,
     async [Symbol.asyncDispose]() {
+      for (const child of strangers) child.kill('SIGKILL');
       await stopHome(join(it.root, '.git'));
       await broker[Symbol.asyncDispose]();
       await it[Symbol.asyncDispose]();
@@ -51,9 +54,12 @@ async function orchestrate(it: Rig, actor: string, behaviour: Behaviour = {}): P
       env: it.env,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
+    strangers.add(child);
     let stderr = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
     const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
+    strangers.delete(child);
+    if (child.killed) throw new Error(`${actor} was stopped with its test`);
     if (signal === 'SIGKILL') continue;
     if (code !== 0) throw new Error(`${actor} ended with ${code}: ${stderr}`);
     return life;

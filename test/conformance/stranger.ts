@@ -78,10 +78,9 @@ async function implement({ wp_id: wp }: Wp): Promise<void> {
   if (!existsSync(prompt_path ?? '')) throw new Error(`no prompt for ${wp}`);
   work(wp, workspace_path as string, lane_branch);
   const subtask = `T${wp.slice(2)}1`;
-  await call(
-    ['agent', 'tasks', 'mark-status', subtask, '--status', 'done', '--mission', mission],
-    [],
-  );
+  const marking = ['agent', 'tasks', 'mark-status', subtask, '--status', 'done'];
+  const marked = await call([...marking, '--mission', mission], []);
+  if (!marked.success) throw new Error(`${subtask}: ${JSON.stringify(marked)}`);
   if (script.block.includes(wp) && !seen.block.has(wp)) {
     seen.block.add(wp);
     await move(wp, 'blocked', '--note', 'waits for a person');
