@@ -8,6 +8,7 @@ import { dossierCommand } from './commands/dossier.ts';
 import { emitCommand } from './commands/emit.ts';
 import { escalationsCommand } from './commands/escalations.ts';
 import { eventsCommand } from './commands/events.ts';
+import { missionBoardsCommand } from './commands/mission-boards.ts';
 import { missionsCommand } from './commands/missions.ts';
 import { ordersCommand } from './commands/orders.ts';
 import { outboxCommand } from './commands/outbox.ts';
@@ -38,6 +39,7 @@ const COMMANDS = [
   emitCommand,
   outboxCommand,
   deadLettersCommand,
+  missionBoardsCommand,
   missionsCommand,
   dossierCommand,
   trackerCommand,

@@ -1,6 +1,9 @@
 import { join } from 'node:path';
 import { API, AppError, LIMITS } from '#libs/contracts';
-import { loadGate } from '#libs/missionlog';
+import { loadGate, type MissionLog, openClock, openMissionLog } from '#libs/missionlog';
+import type { Gate } from '#libs/missions';
+import { uuidOf } from '#libs/dossier';
+import { type Decode, streamTail } from '#libs/eventlog';
 import { openProjection, type Projection } from '#libs/projections';
 import {
   claimSlot,
@@ -14,14 +17,21 @@ import { defineService, parseJson } from '#libs/service';
 import { MISSIONS } from '#streams';
 import { findArtifact, isContent, listArtifacts, listDossiers } from './dossier-read.ts';
 import { dossierView } from './dossier-view.ts';
-import { decodeMission } from './events.ts';
+import { recordBatch } from './batch.ts';
+import { findBoard, listBoards, listHistory, listWorkPackages } from './board-read.ts';
+import { boardView } from './board-view.ts';
+import { type MissionEvent, missionDecoder } from './events.ts';
+import { liveEvents } from './live.ts';
 import { recordOrigin } from './origin.ts';
 import { checkUpload, readContent, receive } from './receive.ts';
 
 /** Keeps what missions consist of: the dossiers of their artifacts. */
 export async function start(context: RoleContext): Promise<RunningRole> {
+  const { broker } = context;
   const gate = loadGate(context.env);
-  const views = await openViews(context);
+  const decode = missionDecoder(gate);
+  const log = openLog(context, gate);
+  const views = await openViews(context, decode);
   const { projection } = views;
   const receiver = { ...context, projection, gate };
   const reflect = async (seq: number | undefined): Promise<void> => {
@@ -34,6 +44,27 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   };
 
   const service = defineService(API.missions, {
+    recordEvents: async (request, ctx) => {
+      const answer = await recordBatch(log, request, ctx);
+      return { status: 200, body: { ...answer, seq: await streamTail(broker, MISSIONS.name) } };
+    },
+    boards: async ({ at_least, ...filter }) => {
+      await reflect(at_least);
+      return projection.read((reader) => listBoards(reader, filter));
+    },
+    board: async ({ at_least, ...key }) => {
+      await reflect(at_least);
+      return projection.read((reader) => findBoard(reader, key));
+    },
+    workPackages: async ({ at_least, ...input }) => {
+      await reflect(at_least);
+      return projection.read((reader) => listWorkPackages(reader, input, input));
+    },
+    history: async ({ at_least, ...input }) => {
+      await reflect(at_least);
+      return projection.read((reader) => listHistory(reader, input, input));
+    },
+    stream: (input, ctx) => liveEvents(broker, decode, input, ctx.signal),
     pushContent: async ({ body }) => {
       const upload = checkUpload(parseJson(body), receiver.gate);
       const { status, seq } = await receive(receiver, upload);
@@ -67,21 +98,39 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     recordOrigin: (origin) => recordOrigin({ ...context, projection }, origin),
     health: healthHandler(context, 'missions'),
   });
-  return { service, close: () => views.close() };
+  return {
+    service,
+    close: async () => {
+      log.close();
+      await views.close();
+    },
+  };
+}
+
+/** The log as this garrison writes to it. */
+function openLog({ broker, config }: RoleContext, gate: Gate): MissionLog {
+  const { garrisonId, stateDir } = config;
+  const own = uuidOf(`garrison ${garrisonId}`);
+  const emitter = { projectUuid: own, nodeId: garrisonId, buildId: own };
+  const clock = openClock(join(stateDir, 'missions', 'clock.json'), garrisonId, () => new Date());
+  return openMissionLog({ broker, gate, emitter, clock });
 }
 
 /** This process's own views of the stream of missions. */
-async function openViews({ broker, config, logger }: RoleContext): Promise<{
+async function openViews(
+  { broker, config, logger }: RoleContext,
+  decode: Decode<MissionEvent>,
+): Promise<{
   projection: Projection;
   close(): Promise<void>;
 }> {
   const slot = claimSlot(join(stateLayout(config.stateDir).views, 'missions'));
   try {
     const projection = await openProjection({
-      ...followFacts(broker, { stream: MISSIONS.name, decode: decodeMission }),
+      ...followFacts(broker, { stream: MISSIONS.name, decode }),
       folder: slot.folder,
       name: 'missions',
-      views: [dossierView],
+      views: [dossierView, boardView],
       logger,
     });
     const close = async (): Promise<void> => {

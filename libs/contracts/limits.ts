@@ -63,6 +63,7 @@ export const LIMITS = {
   projectTextChars: 20_000,
   /** One artifact's field values, or one advisory draft, as JSON. */
   projectValueBytes: 128 * 1024,
+  missionSlugChars: 200,
   /** Targets of one emit. */
   targetsPerEmit: 64,
   /** Body of a signed delivery; an accepted one, with its receipt, fits in one message. */

@@ -1,12 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Broker } from '#libs/broker';
-import {
-  AppError,
-  isAppError,
-  LIMITS,
-  type MissionEnvelope,
-  normaliseEventId,
-} from '#libs/contracts';
+import { AppError, LIMITS, type MissionEnvelope, normaliseEventId } from '#libs/contracts';
 import {
   type Decided,
   type Emitter,
@@ -32,6 +26,7 @@ import {
   type LoadedMission,
   type StoredMissionEvent,
 } from './load.ts';
+import { type Recorded, recordEvents } from './record.ts';
 import { MISSION_STREAM, missionSubject } from './subjects.ts';
 
 export type MissionLogOptions = {
@@ -52,14 +47,6 @@ export type Committed<A> = {
   state: MissionState;
 };
 
-export type Recorded = {
-  event_id: string | null;
-  status: 'success' | 'duplicate' | 'rejected';
-  /** Of a rejected one: the offending field and why. */
-  field?: string;
-  error_message?: string;
-};
-
 /** The one door through which facts of missions are read and written. */
 export type MissionLog = {
   readonly emitter: Emitter;
@@ -77,7 +64,10 @@ export type MissionLog = {
     decide: (state: MissionState) => Result<Decided<A>>,
     cause?: { causationId?: string | null; correlationId?: string },
   ): Promise<Result<Committed<A>>>;
-  /** Stores events from elsewhere, each id once for ever; one answer for each, in their order. */
+  /**
+   * Stores events from elsewhere, each id once for ever; one answer for each, in their order. An
+   * id that is there with other content is rejected.
+   */
   record(values: readonly unknown[], context: GateContext): Promise<Recorded[]>;
   /** Takes over the transitions of an existing status.events.jsonl, each id once; how many were new. */
   importLog(identity: MissionIdentity, rows: readonly StatusRow[]): Promise<number>;
@@ -146,7 +136,7 @@ export function openMissionLog(options: MissionLogOptions): MissionLog {
     events: (slug, fromSeq = 1) =>
       readStored(broker, gate, missionSubject(emitter.projectUuid, slug), fromSeq),
     decide,
-    record: (values, at) => record(values, at, { gate, clock, emitter, store }),
+    record: (values, at) => recordEvents(values, at, { broker, gate, clock, emitter, store }),
     importLog: async (identity, rows) => {
       const subject = missionSubject(emitter.projectUuid, identity.mission_slug);
       let imported = 0;
@@ -176,63 +166,6 @@ async function* readStored(
       const read = decodeMissionEvent(gate, 'consume', data, subject);
       if (read.ok) yield { seq, event: read.event };
     }
-  }
-}
-
-type Store = (
-  subject: string,
-  make: (state: MissionState) => Promise<readonly MissionEnvelope[]>,
-) => Promise<{ events: readonly MissionEnvelope[] }>;
-
-async function record(
-  values: readonly unknown[],
-  context: GateContext,
-  by: { gate: Gate; clock: ClockStore; emitter: Emitter; store: Store },
-): Promise<Recorded[]> {
-  const answers: Recorded[] = [];
-  const bySubject = new Map<string, { at: number; event: MissionEnvelope }[]>();
-  const first = new Map<string, number>();
-  for (const [at, value] of values.entries()) {
-    const read = tryRead(by.gate, context, value);
-    if ('status' in read) {
-      answers[at] = read;
-      continue;
-    }
-    const { mission_slug: slug } = read.payload;
-    const project = read.project_uuid ?? by.emitter.projectUuid;
-    const subject = missionSubject(project, typeof slug === 'string' ? slug : '_');
-    const key = `${subject}/${read.event_id}`;
-    answers[at] = { event_id: read.event_id, status: 'duplicate' };
-    if (first.has(key)) continue;
-    first.set(key, at);
-    bySubject.set(subject, [...(bySubject.get(subject) ?? []), { at, event: read }]);
-  }
-  for (const [subject, items] of bySubject) {
-    for (const part of chunks(items, LIMITS.batchEvents)) {
-      const { events } = await by.store(subject, async () => part.map(({ event }) => event));
-      const stored = new Set(events.map(({ event_id }) => event_id));
-      for (const { at, event } of part) {
-        if (stored.has(event.event_id))
-          answers[at] = { event_id: event.event_id, status: 'success' };
-      }
-    }
-    await by.clock.received(Math.max(...items.map(({ event }) => event.lamport_clock)));
-  }
-  return answers;
-}
-
-function tryRead(gate: Gate, context: GateContext, value: unknown): MissionEnvelope | Recorded {
-  try {
-    return readEnvelope(gate, context, value);
-  } catch (error) {
-    if (!isAppError(error, 'CONTRACT_VIOLATION')) throw error;
-    const id = (value as { event_id?: unknown } | null)?.event_id;
-    return {
-      event_id: typeof id === 'string' ? id.slice(0, 128) : null,
-      status: 'rejected',
-      field: error.field ?? 'event',
-      error_message: error.message,
-    };
   }
 }
 

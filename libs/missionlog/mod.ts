@@ -11,7 +11,7 @@ export {
   type MissionLog,
   type MissionLogOptions,
   openMissionLog,
-  type Recorded,
 } from './log.ts';
+export type { Recorded } from './record.ts';
 export { loadGate } from './shape.ts';
 export { MISSION_STREAM, missionSubject, parseMissionSubject, projectFilter } from './subjects.ts';

@@ -206,17 +206,30 @@ test('D.50 where events must come first: namespace_not_found, then index_entry_n
   const one = upload('announced');
   const { project_uuid, mission_slug } = one;
   const push = () => pushTo(strict, 'http', one);
-  const tell = (event_type: string, payload: Data) => {
-    const event = { event_id: randomUUID(), event_type, project_uuid, lamport_clock: 7 };
-    const subject = `mis.v1.${project_uuid}.${mission_slug}.${event_type}`;
+  const tell = async (event_type: string, aggregate_type: string, payload: Data) => {
     const mission = { mission_slug, mission_number: '064', mission_type: 'software-dev' };
-    const data = JSON.stringify({ ...event, payload: { ...mission, ...payload } });
-    return strict.broker.js.publish(subject, data);
+    const event = {
+      event_id: randomUUID(),
+      event_type,
+      aggregate_id: mission_slug,
+      aggregate_type,
+      schema_version: '3.0.0',
+      build_id: randomUUID(),
+      node_id: 'sender',
+      lamport_clock: 7,
+      timestamp: '2026-04-06T05:39:39Z',
+      project_uuid,
+      payload: { ...mission, ...payload },
+    };
+    const sent = await strict.call('http', 'missions.record-events', { events: [event] });
+    expect(JSON.parse(sent.text)).toMatchObject({ results: [{ status: 'success' }] });
   };
   expect(await push()).toMatchObject({ status: 404, body: { error: 'namespace_not_found' } });
-  await tell('MissionCreated', {});
+  await tell('MissionCreated', 'Mission', {});
   expect(await push()).toMatchObject({ status: 404, body: { error: 'index_entry_not_found' } });
-  await tell('MissionDossierArtifactIndexed', { artifact_id: { path: 'spec.md' } });
+  await tell('MissionDossierArtifactIndexed', 'MissionDossier', {
+    artifact_id: { path: 'spec.md' },
+  });
   expect((await push()).status).toBe(201);
   expect((await push()).status).toBe(200);
   const last = await strict.broker.jsm.streams.getMessage('MISSIONS', { seq: 3 });

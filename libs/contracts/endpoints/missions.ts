@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ARTIFACT_BODY_BYTES, bodyUpload, contentHash, namespaceRef } from '../dossier.ts';
 import { relativePath } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
-import { asOf, atLeast, cursor, healthOf, limit } from './common.ts';
+import { asOf, atLeast, cursor, healthOf, limit, seqBound } from './common.ts';
 import type { AppError } from '../errors.ts';
 import { endpoint, type Outside } from './endpoint.ts';
 
@@ -52,7 +52,182 @@ const dossierContract: Outside = {
   }),
 };
 
+/** Answers to batches of events, as their senders read them. Source: reference §3. */
+const eventsContract: Outside = {
+  headers: ['content-encoding', 'content-type'],
+  error: z.looseObject({ error: z.string(), details: z.array(z.string()) }),
+  errorBody: ({ code, message }: AppError) => ({ error: code.toLowerCase(), details: [message] }),
+};
+
+/** A mission as the stream of its events tells of it. */
+const board = z.looseObject({
+  project_uuid: z.string(),
+  mission_slug: z.string(),
+  mission_number: z.string(),
+  mission_type: z.string(),
+  target_branch: z.string().nullable(),
+  /** Of the last closing: accepted or merged; open while there is none. */
+  status: z.string(),
+  created_at: z.string(),
+  updated_at: z.string(),
+  events: z.int(),
+  /** Work packages by lane; every lane is named. */
+  lanes: z.record(z.string(), z.int()),
+});
+const workPackage = z.looseObject({
+  wp_id: z.string(),
+  title: z.string().nullable(),
+  lane: z.string(),
+  last_actor: z.string().nullable(),
+  dependencies: z.array(z.string()),
+  last_transition_at: z.string().nullable(),
+  last_event_id: z.string().nullable(),
+  transitions: z.int(),
+  force_count: z.int(),
+});
+const missionEntry = z.looseObject({
+  seq: z.int(),
+  event_id: z.string(),
+  event_type: z.string(),
+  wp_id: z.string().nullable(),
+  actor: z.string().nullable(),
+  timestamp: z.string(),
+  event: z.looseObject({}),
+});
+/** Missions of others may have names that are no ids of ours. */
+const slug = z.string().min(1).max(LIMITS.missionSlugChars);
+const wpId = z
+  .string()
+  .regex(/^WP\d{2,}$/, 'must be WP and digits')
+  .max(32);
+const boardKey = { project_uuid, mission_slug: slug };
+const eventType = z.string().min(1).max(64);
+const liveFilter = {
+  project_uuid: project_uuid.optional(),
+  mission_slug: slug.optional(),
+  wp_id: wpId.optional(),
+  from_seq: seqBound,
+  last_event_id: seqBound,
+};
+
 export const MISSIONS = {
+  recordEvents: endpoint({
+    role,
+    name: 'record-events',
+    method: 'POST',
+    path: '/api/v1/events/batch/',
+    summary: 'Take events of missions in envelope 3.0.0, gzip too; one result for each',
+    outside: eventsContract,
+    input: z.looseObject({ events: z.array(z.looseObject({})).max(LIMITS.batchEvents) }),
+    data: z.looseObject({
+      results: z.array(
+        z.looseObject({
+          event_id: z.string().nullable(),
+          status: z.enum(['success', 'duplicate', 'rejected']),
+          error_message: z.string().nullable(),
+          /** Of a rejected one: what is wrong with it. */
+          field: z.string().nullable(),
+        }),
+      ),
+      /** Reads with this as `at_least` have what was stored. */
+      seq: z.int(),
+    }),
+    scope: 'ingest',
+    maxBodyBytes: LIMITS.dossierBodyBytes,
+  }),
+  boards: endpoint({
+    role,
+    name: 'boards',
+    method: 'GET',
+    path: '/boards',
+    summary: 'The missions, in the order in which they came, and their work packages by lane',
+    input: z.strictObject({
+      project_uuid: project_uuid.optional(),
+      status: z.enum(['open', 'accepted', 'merged']).optional(),
+      limit,
+      cursor,
+      at_least: atLeast,
+    }),
+    query: ['project_uuid', 'status', 'limit', 'cursor', 'at_least'],
+    data: z.looseObject({
+      missions: z.array(board),
+      next_cursor: z.string().nullable(),
+      ...asOf,
+    }),
+    errors: ['VIEW_BEHIND'],
+  }),
+  board: endpoint({
+    role,
+    name: 'board',
+    method: 'GET',
+    path: '/boards/{project_uuid}/{mission_slug}',
+    summary: 'One mission, with the ids of its work packages in each lane',
+    input: z.strictObject({ ...boardKey, at_least: atLeast }),
+    query: ['at_least'],
+    data: z.looseObject({
+      ...board.shape,
+      in_lane: z.record(z.string(), z.array(z.string())),
+      ...asOf,
+    }),
+    errors: ['NAMESPACE_NOT_FOUND', 'VIEW_BEHIND'],
+  }),
+  workPackages: endpoint({
+    role,
+    name: 'work-packages',
+    method: 'GET',
+    path: '/boards/{project_uuid}/{mission_slug}/work-packages',
+    summary: 'The work packages of a mission by id, with lane and dependencies',
+    input: z.strictObject({
+      ...boardKey,
+      wp_id: wpId.optional(),
+      lane: z.string().min(1).max(32).optional(),
+      actor: z.string().min(1).max(256).optional(),
+      limit,
+      cursor,
+      at_least: atLeast,
+    }),
+    query: ['wp_id', 'lane', 'actor', 'limit', 'cursor', 'at_least'],
+    data: z.looseObject({
+      work_packages: z.array(workPackage),
+      next_cursor: z.string().nullable(),
+      ...asOf,
+    }),
+    errors: ['NAMESPACE_NOT_FOUND', 'VIEW_BEHIND'],
+  }),
+  history: endpoint({
+    role,
+    name: 'history',
+    method: 'GET',
+    path: '/boards/{project_uuid}/{mission_slug}/history',
+    summary: 'The events of a mission in the order of the stream',
+    input: z.strictObject({
+      ...boardKey,
+      wp_id: wpId.optional(),
+      event_type: eventType.optional(),
+      actor: z.string().min(1).max(256).optional(),
+      limit,
+      cursor,
+      at_least: atLeast,
+    }),
+    query: ['wp_id', 'event_type', 'actor', 'limit', 'cursor', 'at_least'],
+    data: z.looseObject({
+      history: z.array(missionEntry),
+      next_cursor: z.string().nullable(),
+      ...asOf,
+    }),
+    errors: ['NAMESPACE_NOT_FOUND', 'VIEW_BEHIND'],
+  }),
+  stream: endpoint({
+    role,
+    name: 'stream',
+    method: 'GET',
+    path: '/stream',
+    summary: 'Events of missions as they are stored (server-sent; resumes from Last-Event-ID)',
+    input: z.strictObject(liveFilter),
+    query: Object.keys(liveFilter),
+    data: missionEntry,
+    live: 'sse',
+  }),
   pushContent: endpoint({
     role,
     name: 'push-content',
