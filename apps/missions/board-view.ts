@@ -2,6 +2,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { compareOrder, type EventOrder, orderOf, parseLane } from '#libs/missions';
 import type { View } from '#libs/projections';
 import type { MissionEvent } from './events.ts';
+import { RUN_REQUESTED, type RunSettings } from './run-rules.ts';
 
 const TABLES = `
   CREATE TABLE missions (
@@ -9,6 +10,7 @@ const TABLES = `
     project_uuid TEXT NOT NULL, mission_slug TEXT NOT NULL, mission_number TEXT NOT NULL,
     mission_type TEXT NOT NULL, target_branch TEXT, status TEXT NOT NULL, created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL, events INTEGER NOT NULL, created_order TEXT, closed_order TEXT,
+    run_active INTEGER NOT NULL, run TEXT, run_order TEXT,
     UNIQUE (project_uuid, mission_slug)
   );
   CREATE TABLE mission_events (
@@ -28,9 +30,9 @@ const TABLES = `
 function statements(db: DatabaseSync) {
   return {
     mission: db.prepare(
-      `INSERT INTO missions VALUES (NULL, ?, ?, ?, ?, NULL, 'open', ?, ?, 0, NULL, NULL)
+      `INSERT INTO missions VALUES (NULL, ?, ?, ?, ?, NULL, 'open', ?, ?, 0, NULL, NULL, 0, NULL, NULL)
        ON CONFLICT (project_uuid, mission_slug) DO UPDATE SET mission_slug = mission_slug
-       RETURNING id, created_order, closed_order`,
+       RETURNING id, created_order, closed_order, run_order`,
     ),
     event: db.prepare('INSERT OR IGNORE INTO mission_events VALUES (?, ?, ?, ?, ?, ?, ?)'),
     touched: db.prepare('UPDATE missions SET events = events + 1, updated_at = ? WHERE id = ?'),
@@ -39,6 +41,7 @@ function statements(db: DatabaseSync) {
        WHERE id = ?`,
     ),
     closed: db.prepare('UPDATE missions SET status = ?, closed_order = ? WHERE id = ?'),
+    run: db.prepare('UPDATE missions SET run_active = ?, run = ?, run_order = ? WHERE id = ?'),
     wp: db.prepare(
       `INSERT INTO work_packages VALUES (?, ?, NULL, '[]', 'planned', NULL, NULL, NULL, 0, 0, NULL,
          NULL)
@@ -100,6 +103,10 @@ function keep(sql: Statements, event: MissionEvent): void {
   if (event_type === 'MissionClosed' && isLater(event, mission?.closed_order)) {
     sql.closed.run(textOf(payload.closing) ?? 'accepted', orderText(event), id);
   }
+  if (event_type === RUN_REQUESTED && isLater(event, mission?.run_order)) {
+    const settings = settingsIn(payload);
+    sql.run.run(settings.active ? 1 : 0, JSON.stringify(settings), orderText(event), id);
+  }
   if (wpId !== null) keepWorkPackage(sql, event, id, wpId);
 }
 
@@ -117,6 +124,20 @@ function keepWorkPackage(sql: Statements, event: MissionEvent, id: number, wpId:
   if (!isLater(event, row?.lane_order)) return;
   const actor = textOf(payload.actor);
   sql.moved.run(lane, actor, timestamp, event_id, orderText(event), id, wpId);
+}
+
+function settingsIn({
+  active,
+  review,
+  theater_id,
+  playbook,
+}: MissionEvent['payload']): RunSettings {
+  return {
+    active: active === true,
+    review: review === 'person' ? 'person' : 'unit',
+    theater_id: textOf(theater_id),
+    playbook: textOf(playbook),
+  };
 }
 
 /** Of others, who name the one who acted in different words. */

@@ -23,6 +23,8 @@ import { boardView } from './board-view.ts';
 import { type MissionEvent, missionDecoder } from './events.ts';
 import { liveEvents } from './live.ts';
 import { recordOrigin } from './origin.ts';
+import { requestRun } from './run-request.ts';
+import { startRunner } from './runner.ts';
 import { checkUpload, readContent, receive } from './receive.ts';
 
 /** Keeps what missions consist of: the dossiers of their artifacts. */
@@ -30,7 +32,8 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   const { broker } = context;
   const gate = loadGate(context.env);
   const decode = missionDecoder(gate);
-  const log = openLog(context, gate);
+  const logs = openLogs(context, gate);
+  const log = logs.of(uuidOf(`garrison ${context.config.garrisonId}`));
   const views = await openViews(context, decode);
   const { projection } = views;
   const receiver = { ...context, projection, gate };
@@ -63,6 +66,12 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     history: async ({ at_least, ...input }) => {
       await reflect(at_least);
       return projection.read((reader) => listHistory(reader, input, input));
+    },
+    run: async (input) => {
+      await projection.catchUp({ timeoutMs: LIMITS.atLeastWaitMs });
+      // A log is kept open for each project: only for those that have missions.
+      projection.read((reader) => findBoard(reader, input));
+      return requestRun(logs.of(input.project_uuid), projection, input);
     },
     stream: (input, ctx) => liveEvents(broker, decode, input, ctx.signal),
     pushContent: async ({ body }) => {
@@ -98,22 +107,35 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     recordOrigin: (origin) => recordOrigin({ ...context, projection }, origin),
     health: healthHandler(context, 'missions'),
   });
+  const runner = startRunner({ context, projection, logOf: logs.of });
   return {
     service,
     close: async () => {
-      log.close();
+      await runner.stop();
+      logs.close();
       await views.close();
     },
   };
 }
 
-/** The log as this garrison writes to it. */
-function openLog({ broker, config }: RoleContext, gate: Gate): MissionLog {
+/** The logs of projects, as this garrison writes to them. */
+function openLogs({ broker, config }: RoleContext, gate: Gate) {
   const { garrisonId, stateDir } = config;
-  const own = uuidOf(`garrison ${garrisonId}`);
-  const emitter = { projectUuid: own, nodeId: garrisonId, buildId: own };
+  const buildId = uuidOf(`garrison ${garrisonId}`);
   const clock = openClock(join(stateDir, 'missions', 'clock.json'), garrisonId, () => new Date());
-  return openMissionLog({ broker, gate, emitter, clock });
+  const open = new Map<string, MissionLog>();
+  const of = (projectUuid: string): MissionLog => {
+    const known = open.get(projectUuid);
+    if (known !== undefined) return known;
+    const emitter = { projectUuid, nodeId: garrisonId, buildId };
+    const log = openMissionLog({ broker, gate, emitter, clock });
+    open.set(projectUuid, log);
+    return log;
+  };
+  const close = (): void => {
+    for (const log of open.values()) log.close();
+  };
+  return { of, close };
 }
 
 /** This process's own views of the stream of missions. */

@@ -20,6 +20,14 @@ type WpOptions = PageOptions & { lane?: string; actor?: string };
 type HistoryOptions = PageOptions & { wp?: string; type?: string; actor?: string };
 type WatchOptions = ConnectionOptions & { project?: string; wp?: string; fromSeq?: string };
 
+type RunOptions = ConnectionOptions & {
+  project?: string;
+  theater?: string;
+  playbook?: string;
+  review?: 'unit' | 'person';
+  stop?: true;
+};
+
 /** Projects looked through for a mission that is named by its slug alone. */
 const MISSIONS_MAX = 1_000;
 
@@ -60,7 +68,14 @@ export function missionBoardsCommand(program: Command, run: Run, io: Io): void {
     .action((slug: string | undefined, options: WatchOptions) =>
       run(() => watch(io, slug, options)),
     );
+  add('run <mission>', 'Have the work packages of a mission done as orders of this system.')
+    .option('--theater <id>', 'where the orders work')
+    .option('--playbook <name>', 'how each work package is done')
+    .option('--review <by>', 'unit: a second unit reviews; person: reviews are left to people')
+    .option('--stop', 'begin and move on nothing more')
+    .action((slug: string, options: RunOptions) => run(() => execute(io, slug, options)));
   withExamples(command, [
+    'missions run 064-my-mission --review person',
     'missions list --is open',
     'missions wp 064-my-mission --lane blocked',
     'missions watch 064-my-mission --json',
@@ -169,6 +184,23 @@ async function history(io: Io, slug: string, options: HistoryOptions): Promise<E
     ...(options.actor !== undefined && { actor: options.actor }),
   });
   return tell(io, options, answer, () => answer.history.map(lineOf).join('\n') || 'no events');
+}
+
+async function execute(io: Io, slug: string, options: RunOptions): Promise<ExitCode> {
+  const { theater, playbook, review, stop } = options;
+  const key = await keyOf(io, slug, options);
+  const answer = await connectTo(io, options).call(API.missions.run, {
+    ...key,
+    ...(theater !== undefined && { theater_id: theater }),
+    ...(playbook !== undefined && { playbook }),
+    ...(review !== undefined && { review }),
+    ...(stop !== undefined && { stop }),
+  });
+  const word = answer.active ? 'is executed' : 'is no longer executed';
+  const now = answer.next.length === 0 ? 'nothing to do now' : `now: ${answer.next.join(', ')}`;
+  return tell(io, options, answer, () =>
+    answer.active ? `${slug} ${word}; ${now}` : `${slug} ${word}`,
+  );
 }
 
 async function watch(io: Io, slug: string | undefined, options: WatchOptions): Promise<ExitCode> {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ARTIFACT_BODY_BYTES, bodyUpload, contentHash, namespaceRef } from '../dossier.ts';
-import { relativePath } from '../ids.ts';
+import { id, relativePath } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
 import { asOf, atLeast, cursor, healthOf, limit, seqBound } from './common.ts';
 import type { AppError } from '../errors.ts';
@@ -216,6 +216,32 @@ export const MISSIONS = {
       ...asOf,
     }),
     errors: ['NAMESPACE_NOT_FOUND', 'VIEW_BEHIND'],
+  }),
+  run: endpoint({
+    role,
+    name: 'run',
+    method: 'POST',
+    path: '/boards/{project_uuid}/{mission_slug}/run',
+    summary: 'Have the ready work packages of a mission done as orders, now and as others follow',
+    input: z.strictObject({
+      ...boardKey,
+      /** Where the orders work; default: the theater of runs that name none. */
+      theater_id: id.optional(),
+      playbook: z.string().min(1).max(140).optional(),
+      /** By a second unit, or left to people. */
+      review: z.enum(['unit', 'person']).default('unit'),
+      /** True: nothing more is begun or moved on. */
+      stop: z.boolean().default(false),
+    }),
+    data: z.looseObject({
+      active: z.boolean(),
+      /** True: it was so before. */
+      duplicate: z.boolean(),
+      /** Work packages for which there is something to do now. */
+      next: z.array(z.string()),
+    }),
+    status: 202,
+    errors: ['NAMESPACE_NOT_FOUND', 'VERSION_CONFLICT', 'VIEW_BEHIND'],
   }),
   stream: endpoint({
     role,
