@@ -23,6 +23,7 @@ import { boardView } from './board-view.ts';
 import { type MissionEvent, missionDecoder } from './events.ts';
 import { liveEvents } from './live.ts';
 import { recordOrigin } from './origin.ts';
+import { checkedPage } from './outgoing.ts';
 import { requestRun } from './run-request.ts';
 import { startRunner } from './runner.ts';
 import { checkUpload, readContent, receive } from './receive.ts';
@@ -65,7 +66,8 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     },
     history: async ({ at_least, ...input }) => {
       await reflect(at_least);
-      return projection.read((reader) => listHistory(reader, input, input));
+      const page = projection.read((reader) => listHistory(reader, input, input));
+      return { ...page, ...checkedPage(gate, page.history) };
     },
     run: async (input) => {
       await projection.catchUp({ timeoutMs: LIMITS.atLeastWaitMs });

@@ -212,6 +212,8 @@ export const MISSIONS = {
     query: ['wp_id', 'event_type', 'actor', 'limit', 'cursor', 'at_least'],
     data: z.looseObject({
       history: z.array(missionEntry),
+      /** Events of this page that the contract's shape refuses by now. */
+      withheld: z.array(z.looseObject({ seq: z.int(), field: z.string(), reason: z.string() })),
       next_cursor: z.string().nullable(),
       ...asOf,
     }),
