@@ -267,6 +267,14 @@ describe('work packages', () => {
     expect(marked.json.data).toMatchObject({ result: 'success', updated: ['T011'] });
     expect(it.read(`${it.files}/tasks.md`)).toContain('- [x] T011 do it');
     expect(it.read(`${it.files}/tasks.md`)).toContain('- [ ] T021 do it');
+    // A call that ended before it wrote its box is made good by the same call.
+    it.write(
+      `${it.files}/tasks.md`,
+      it.read(`${it.files}/tasks.md`).replace('[x] T011', '[ ] T011'),
+    );
+    const again = await it.call(...words, '--mission', MISSION);
+    expect(again.json.data.updated).toEqual([]);
+    expect(it.read(`${it.files}/tasks.md`)).toContain('- [x] T011 do it');
     expect((await move(it, 'WP01', ...review)).code).toBe(0);
   });
 

@@ -203,7 +203,7 @@ async function addHistory({ session, flags }: Opened): Promise<Result<Data>> {
     const path = session.mission.taskPaths.get(wpId);
     const file = path === undefined ? undefined : join(session.repository.root, path);
     const before = file === undefined ? undefined : readOptional(file);
-    await session.mirror(added.value.eventIds);
+    await session.mirror(new Set());
     if (path === undefined || file === undefined) return accept({ ...added.value.answer });
     const title = `${session.mission.slug} ${wpId}: history entry by ${actor}`;
     const committed = await session.git.commitFiles([path], title);

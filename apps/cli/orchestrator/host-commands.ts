@@ -54,10 +54,12 @@ async function mark(session: Session, flags: Flags, words: readonly string[]): P
   const updated: string[] = [];
   for (const [subtask, wpId] of owners) {
     const command = { wpId, subtask, done: status === 'done', actor: actorOf(flags) };
-    const marked = await session.decide((state) => markSubtask(session.board, state, command));
+    const marked = await session.decideOnly((state) => markSubtask(session.board, state, command));
     if (!marked.ok) return marked;
     if (marked.value.answer.changed) updated.push(subtask);
   }
+  // Also those that are done already: an earlier call may have ended before it wrote its boxes.
+  await session.inTurn(() => session.mirror(new Set(words)));
   return accept({ result: 'success', status, updated, task_ids: words });
 }
 

@@ -31,7 +31,7 @@ const ACCEPTANCES_MAX = 20;
  * Writes what the stream knows of a mission into its files: status.events.jsonl, status.json,
  * activity logs, acceptances, subtasks. Idempotent; what is there already stays byte for byte. The
  * caller holds the repository's mirror lock, so rows land in the order of the stream.
- * @param ticks whose subtasks are set in tasks.md; a person may have changed the others since
+ * @param ticks the subtasks that are set in tasks.md; a person may have changed the others since
  * @returns the paths that were written, relative to the root
  */
 export async function mirrorMission(
@@ -51,7 +51,7 @@ export async function mirrorMission(
     ...statusChanges(slug, events, eventsText, readOptional(join(root, layoutOf(slug).status))),
     ...activityChanges(root, state, taskPaths),
     ...metaChanges(root, slug, state),
-    ...tickChanges(slug, tasksMd, tickedBy(state, events, ticks)),
+    ...tickChanges(slug, tasksMd, tickedBy(state, ticks)),
   ];
   for (const { path, text } of changes) replaceFile(join(root, path), text);
   return changes.map(({ path }) => path);
@@ -113,18 +113,9 @@ function timeOf(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-function tickedBy(
-  state: MissionState,
-  events: readonly MissionEnvelope[],
-  ticks: 'all' | ReadonlySet<string>,
-): [string, boolean][] {
-  const named = new Set(
-    events
-      .filter(({ event_id }) => ticks === 'all' || ticks.has(event_id))
-      .map(({ payload }) => (payload.subtask as { id?: unknown } | undefined)?.id),
-  );
+function tickedBy(state: MissionState, ticks: 'all' | ReadonlySet<string>): [string, boolean][] {
   return [...state.subtasks]
-    .filter(([id]) => named.has(id))
+    .filter(([id]) => ticks === 'all' || ticks.has(id))
     .map(([id, { value }]) => [id, value.done]);
 }
 

@@ -56,7 +56,7 @@ export type Session = {
   mirror(ticks: 'all' | ReadonlySet<string>): Promise<string[]>;
 };
 
-export type Stored<A> = { answer: A; state: MissionState; eventIds: ReadonlySet<string> };
+export type Stored<A> = { answer: A; state: MissionState };
 
 /** Opens the log of a repository's project, with a clock that its commands share. */
 export async function openRepositoryLog(
@@ -112,8 +112,8 @@ export async function openSession(
       return accept({ ...decided.value, events });
     });
     if (!done.ok) return done;
-    const { answer, state, events } = done.value;
-    return accept({ answer, state, eventIds: new Set(events.map(({ event_id }) => event_id)) });
+    const { answer, state } = done.value;
+    return accept({ answer, state });
   };
 
   return accept({
@@ -126,7 +126,7 @@ export async function openSession(
     decideOnly,
     decide: async (decide) => {
       const done = await decideOnly(decide);
-      if (done.ok) await inMirrorTurn(() => mirror(done.value.eventIds));
+      if (done.ok) await inMirrorTurn(() => mirror(new Set()));
       return done;
     },
     inTurn: inMirrorTurn,
