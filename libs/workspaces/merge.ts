@@ -212,13 +212,7 @@ function resumed(
   const record = readRecord(gitDir, plan);
   if (record === undefined) return undefined;
   const key = ({ target, strategy, from, tips, mission }: MergeRecord) =>
-    JSON.stringify([
-      target,
-      strategy,
-      from,
-      mission,
-      Object.entries(tips).sort(([a], [b]) => (a < b ? -1 : 1)),
-    ]);
+    JSON.stringify([target, strategy, from, mission, tips]);
   if (key(record) !== key(wanted)) return undefined;
   return { ...record, pushed: record.pushed || wanted.pushed };
 }

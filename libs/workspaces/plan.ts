@@ -98,8 +98,8 @@ function parseLane(slug: string, value: unknown): Lane {
 }
 
 function laneOf(slug: string, id: string, more: Omit<Lane, 'id' | 'branch' | 'folder'>): Lane {
-  const branch = `kitty/mission-${slug}-${id}`;
-  if (!isBranchName(branch)) throw new Error(`${String(branch)} is no name of a branch`);
+  const branch: string = `kitty/mission-${slug}-${id}`;
+  if (!isBranchName(branch)) throw new Error(`lane ${id} makes no name of a branch`);
   return { id, branch, folder: `${slug}-${id}`, ...more };
 }
 

@@ -42,11 +42,10 @@ function dieAtChange(n: number): void {
     const original = target[name] as (...args: unknown[]) => unknown;
     target[name] = (...args) => {
       if (++count !== n) return original(...args);
-      const [path, bytes] = args;
       try {
+        const [path, bytes] = args;
         if (name === 'writeFileSync') original(path, Buffer.from(bytes as string).subarray(0, 20));
       } finally {
-        // Also where there is no folder to write to yet.
         process.kill(process.pid, 'SIGKILL');
         for (;;); // the signal is on its way
       }
