@@ -57,9 +57,8 @@ test('a start killed at any change of the files is completed by the same calls',
   });
 }, 240_000);
 
-test.for<MergeStrategy>(['merge', 'squash', 'rebase'])(
+test.each(['merge', 'squash', 'rebase'] as const)(
   'D.39 a %s killed at any change of the files is completed by the same call',
-  { timeout: 240_000 },
   async (strategy) => {
     await killAtChanges(13, 30, async (dieAt) => {
       using r = rig();
@@ -84,4 +83,5 @@ test.for<MergeStrategy>(['merge', 'squash', 'rebase'])(
       return killed;
     });
   },
+  240_000,
 );
