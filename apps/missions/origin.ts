@@ -1,6 +1,7 @@
 import { publishAt, readLast } from '#libs/broker';
 import { type API, AppError } from '#libs/contracts';
 import { uuidOf } from '#libs/dossier';
+import type { Gate } from '#libs/missions';
 import type { Projection } from '#libs/projections';
 import type { RoleContext } from '#libs/runtime';
 import type { CallInput } from '#libs/service';
@@ -15,9 +16,10 @@ type Stored = { event_id: string; payload: Origin };
  * @throws {ILLEGAL_TRANSITION} it came from another
  */
 export async function recordOrigin(
-  { broker, log, projection }: Pick<RoleContext, 'broker' | 'log'> & { projection: Projection },
+  options: Pick<RoleContext, 'broker' | 'log'> & { projection: Projection; gate: Gate },
   origin: Origin,
 ): Promise<{ event_id: string; duplicate: boolean }> {
+  const { broker, log, projection, gate } = options;
   const { project_uuid, build_id, node_id, ...payload } = origin;
   const { mission_slug, provider, external_issue_id } = origin;
   const subject = `mis.v1.${project_uuid}.${mission_slug}.origin`;
@@ -37,6 +39,7 @@ export async function recordOrigin(
     project_uuid,
     payload,
   };
+  gate.envelope('publish', event);
   const before = await readLast(broker, MISSIONS.name, subject);
   if (before === undefined) {
     const seq = await publishAt(broker, subject, Buffer.from(JSON.stringify(event)), 0);

@@ -93,7 +93,7 @@ async function isCurrent(
 }
 
 async function encode(
-  { config, log, projection }: ReceiverOptions,
+  { config, gate, log, projection }: ReceiverOptions,
   upload: BodyUpload,
   after: number,
 ): Promise<Uint8Array> {
@@ -104,6 +104,7 @@ async function encode(
     at: log.defaults.now(),
     after,
   });
+  gate.envelope('publish', event);
   return Buffer.from(JSON.stringify(event));
 }
 

@@ -106,7 +106,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       if (!known) throw new AppError('ARTIFACT_NOT_FOUND', { path: sha256 });
       return { sha256: sha256.slice(-64), ...(await contentOf(sha256, sha256)) };
     },
-    recordOrigin: (origin) => recordOrigin({ ...context, projection }, origin),
+    recordOrigin: (origin) => recordOrigin({ ...context, projection, gate }, origin),
     health: healthHandler(context, 'missions'),
   });
   const runner = startRunner({ context, projection, logOf: logs.of });
