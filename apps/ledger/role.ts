@@ -1,4 +1,4 @@
-import { API, AppError } from '#libs/contracts';
+import { API, AppError, isAppError, LIMITS } from '#libs/contracts';
 import { liveEvents, openEventLog } from '#libs/eventlog';
 import type { Projection, Reader } from '#libs/projections';
 import {
@@ -110,7 +110,15 @@ function createRead(views: Projection) {
     query: (reader: Reader) => T,
   ): Promise<T & { as_of: number }> => {
     await reflect(views, input.at_least);
-    return views.read((reader) => ({ ...query(reader), as_of: reader.seq }));
+    const look = () => views.read((reader) => ({ ...query(reader), as_of: reader.seq }));
+    try {
+      return look();
+    } catch (error) {
+      if (!isAppError(error) || error.status !== 404) throw error;
+      // It may have been stored a moment ago: what level views do not have is not there.
+      await views.catchUp({ timeoutMs: LIMITS.atLeastWaitMs });
+      return look();
+    }
   };
 }
 
