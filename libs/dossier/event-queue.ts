@@ -1,6 +1,5 @@
-import { mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
+import { openFile } from './open-file.ts';
 
 /** Events of envelope 3.0.0 that wait for the server, in the same file as the bodies. */
 export type EventQueue = {
@@ -22,7 +21,6 @@ export type QueuedEvent = { id: number; eventId: string; data: string };
 
 export const EVENTS_MAX = 100_000;
 const REFUSALS_MAX = 5;
-const BUSY_MS = 10_000;
 const REASON_CHARS = 500;
 
 const TABLES = `
@@ -42,10 +40,8 @@ export function openEventQueue(
   file: string,
   { capacity = EVENTS_MAX, nowMs }: { capacity?: number; nowMs: () => number },
 ): EventQueue {
-  mkdirSync(dirname(file), { recursive: true });
-  const db = new DatabaseSync(file, { timeout: BUSY_MS });
+  const db = openFile(file);
   try {
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
     db.exec(TABLES);
     return queueOf(db, capacity, () => nowMs() / 1_000);
   } catch (error) {

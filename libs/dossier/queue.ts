@@ -1,7 +1,6 @@
-import { mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
+import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import type { BodyUpload } from '#libs/contracts';
+import { openFile } from './open-file.ts';
 import { backoffMs, RETRIES_MAX } from './rules.ts';
 import { CARRIED, KEY, prepareSchema } from './schema.ts';
 
@@ -69,7 +68,6 @@ export type BodyQueue = {
 
 export type QueueOptions = { capacity?: number; nowMs: () => number };
 
-const BUSY_MS = 10_000;
 const ERROR_CHARS = 500;
 const LISTED = 20;
 
@@ -78,11 +76,8 @@ const LISTED = 20;
  * @throws {INVALID_REQUEST} the file holds another table of that name
  */
 export function openQueue(file: string, options: QueueOptions): BodyQueue {
-  mkdirSync(dirname(file), { recursive: true });
-  const db = new DatabaseSync(file, { timeout: BUSY_MS });
+  const db = openFile(file);
   try {
-    // Told to be queued is to be on the disk.
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
     prepareSchema(db, options.nowMs() / 1_000);
     return queueOf(db, options);
   } catch (error) {
