@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { openFile } from './open-file.ts';
+import { inTransaction, openFile } from './open-file.ts';
 
 /** Events of envelope 3.0.0 that wait for the server, in the same file as the bodies. */
 export type EventQueue = {
@@ -76,17 +76,7 @@ function statements(db: DatabaseSync) {
 function queueOf(db: DatabaseSync, capacity: number, nowSec: () => number): EventQueue {
   const sql = statements(db);
   const count = (statement: typeof sql.queued): number => Number(statement.get()?.n);
-  const transact = <T>(work: () => T): T => {
-    db.exec('BEGIN IMMEDIATE');
-    try {
-      const result = work();
-      db.exec('COMMIT');
-      return result;
-    } catch (error) {
-      if (db.isTransaction) db.exec('ROLLBACK');
-      throw error;
-    }
-  };
+  const transact = <T>(work: () => T): T => inTransaction(db, work);
   const move = (id: number, reason: string): void => {
     sql.keep.run(reason.slice(0, REASON_CHARS), nowSec(), id);
     sql.remove.run(id);

@@ -21,6 +21,19 @@ export function openFile(file: string): DatabaseSync {
   }
 }
 
+/** Does all of `work` or nothing, with nobody else writing meanwhile. */
+export function inTransaction<T>(db: DatabaseSync, work: () => T): T {
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    const result = work();
+    db.exec('COMMIT');
+    return result;
+  } catch (error) {
+    if (db.isTransaction) db.exec('ROLLBACK');
+    throw error;
+  }
+}
+
 /** SQLite does not wait by itself where two processes switch a new file at the same moment. */
 function intoWal(db: DatabaseSync): void {
   const deadline = performance.now() + BUSY_MS;

@@ -1,6 +1,6 @@
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import type { BodyUpload } from '#libs/contracts';
-import { openFile } from './open-file.ts';
+import { inTransaction, openFile } from './open-file.ts';
 import { backoffMs, RETRIES_MAX } from './rules.ts';
 import { CARRIED, KEY, prepareSchema } from './schema.ts';
 
@@ -129,17 +129,7 @@ function queueOf(db: DatabaseSync, { capacity = QUEUE_ROWS_MAX, nowMs }: QueueOp
   const sql = statements(db);
   const nowSec = (): number => nowMs() / 1_000;
   const isFull = (): boolean => Number(sql.count.get()?.n) >= capacity;
-  const transact = <T>(work: () => T): T => {
-    db.exec('BEGIN IMMEDIATE');
-    try {
-      const result = work();
-      db.exec('COMMIT');
-      return result;
-    } catch (error) {
-      if (db.isTransaction) db.exec('ROLLBACK');
-      throw error;
-    }
-  };
+  const transact = <T>(work: () => T): T => inTransaction(db, work);
   const giveUp = (rowId: number, reason: string): void => {
     sql.keep.run(reason.slice(0, ERROR_CHARS), nowSec(), rowId);
     sql.remove.run(rowId);

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { invalid } from '#libs/contracts';
+import { inTransaction } from './open-file.ts';
 
 /** The five fields of a namespace, the path and the hash: what one upload is known by. */
 export const KEY = [
@@ -67,17 +68,12 @@ const COLUMNS = [
  * @throws {INVALID_REQUEST} a table of that name holds something else
  */
 export function prepareSchema(db: DatabaseSync, nowSec: number): void {
-  db.exec('BEGIN IMMEDIATE');
-  try {
+  inTransaction(db, () => {
     const known = columnsOf(db, 'body_upload_queue');
     if (known.size === 0) db.exec(QUEUE + FAILURES);
     else if (isCurrent(db, known)) db.exec(FAILURES);
     else migrate(db, known, nowSec);
-    db.exec('COMMIT');
-  } catch (error) {
-    if (db.isTransaction) db.exec('ROLLBACK');
-    throw error;
-  }
+  });
 }
 
 function columnsOf(db: DatabaseSync, table: string): Set<string> {
