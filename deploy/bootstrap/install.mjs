@@ -1,6 +1,6 @@
 // Keeps node_modules equal to package-lock.json.
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { run, step } from './run.mjs';
@@ -67,60 +67,88 @@ async function npmInstall(root, log) {
   }
 }
 
-/** Runs `work` while no other live process of this machine holds the lock file. */
+/**
+ * Runs `work` while no other live process of this machine does so for the same `file`. Each holder
+ * takes `<file>.<n>` with the next number; the highest is never removed, so two processes that find
+ * a dead holder cannot both follow it. Free is an empty one.
+ */
 export async function withLock(file, log, work) {
   await mkdir(path.dirname(file), { recursive: true });
   const own = `${file}.${randomUUID()}`;
   await writeFile(own, String(process.pid));
   try {
-    await acquire(file, own, log);
+    const held = await acquire(file, own, log);
     try {
       return await work();
     } finally {
-      await rm(file, { force: true });
+      await truncate(held);
     }
   } finally {
     await rm(own, { force: true });
   }
 }
 
+/** Answers the file that it made. */
 async function acquire(file, own, log) {
   const end = Date.now() + LOCK_WAIT_MS;
   for (let said = false; ; ) {
-    try {
-      // Unlike a write, a link makes the file appear with its content.
-      return await link(own, file);
-    } catch (error) {
-      if (error.code !== 'EEXIST') throw error;
-    }
-    const holder = await readFile(file, 'utf8').catch(() => undefined);
-    if (holder !== undefined && !isAlive(holder)) await removeStale(file, holder);
-    else if (Date.now() > end) throw new Error(`process ${holder} still holds ${file}`);
-    else {
+    const before = Math.max(0, ...(await numbersOf(file)));
+    const holder = before === 0 ? '' : await readHolder(`${file}.${before}`);
+    if (!isAlive(holder)) {
+      const next = await takeNext(file, own, before + 1);
+      if (next !== undefined) return next;
+    } else if (Date.now() > end) {
+      throw new Error(`process ${holder} still holds ${file}.${before}`);
+    } else {
       if (!said) log(`Waiting for process ${holder}, which is installing packages ...`);
       said = true;
-      await sleep(200);
+      await sleep(50);
     }
   }
 }
 
-function isAlive(pid) {
+/** Undefined: another process was faster. */
+async function takeNext(file, own, number) {
+  const mine = `${file}.${number}`;
   try {
-    process.kill(Number(pid), 0);
+    // Unlike a write, a link makes the file appear with its content.
+    await link(own, mine);
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error;
+    return undefined;
+  }
+  const all = await numbersOf(file);
+  // The number was free again because others have gone on beyond it.
+  const lost = Math.max(...all) > number;
+  const idle = lost ? [number] : all.filter((known) => known < number);
+  await Promise.all(idle.map((known) => rm(`${file}.${known}`, { force: true })));
+  return lost ? undefined : mine;
+}
+
+async function numbersOf(file) {
+  const names = await readdir(path.dirname(file));
+  const start = `${path.basename(file)}.`;
+  const ends = names
+    .filter((name) => name.startsWith(start))
+    .map((name) => name.slice(start.length));
+  return ends.filter((end) => /^\d+$/.test(end)).map(Number);
+}
+
+async function readHolder(file) {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (error.code === 'ENOENT') return ''; // a later holder has removed it
+    throw error;
+  }
+}
+
+function isAlive(holder) {
+  if (holder === '') return false;
+  try {
+    process.kill(Number(holder), 0);
     return true;
   } catch (error) {
     return error.code === 'EPERM';
   }
-}
-
-/** Takes a dead process's lock away; puts it back if another process has just made it its own. */
-async function removeStale(file, holder) {
-  const aside = `${file}.${randomUUID()}`;
-  try {
-    await rename(file, aside);
-    if ((await readFile(aside, 'utf8')) !== holder) await link(aside, file);
-  } catch (error) {
-    if (!['ENOENT', 'EEXIST'].includes(error.code)) throw error;
-  }
-  await rm(aside, { force: true });
 }
