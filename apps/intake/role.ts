@@ -1,15 +1,13 @@
-import { join } from 'node:path';
 import { API, type Channel, invalid, LIMITS } from '#libs/contracts';
 import { createPublisher } from '#libs/eventlog';
 import { decodeEntry } from '#libs/feeds';
-import { openProjection, type Projection, type Reader } from '#libs/projections';
+import type { Projection, Reader } from '#libs/projections';
 import {
-  claimSlot,
   followFacts,
   healthHandler,
+  openOwnView,
   type RoleContext,
   type RunningRole,
-  stateLayout,
 } from '#libs/runtime';
 import { type Ctx, defineService, type OutsideRequest } from '#libs/service';
 import { SECRET_VARIABLE, secretsFromEnv, SIGNATURE_HEADER, TIMESTAMP_HEADER } from '#libs/signing';
@@ -32,7 +30,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     throw invalid(SECRET_VARIABLE, 'is not set; without a secret nothing could be verified');
   }
   const { signatureWindowMs: windowMs, signatureBound: requireBound } = config;
-  const { feeds, rejected, closeViews } = await openViews(context);
+  const { feeds, rejected } = await openViews(context);
   const publisher = createPublisher(broker, FEEDS.name);
   const rejections = createRejections(broker, logger);
   const rules = { secrets, requireBound, windowMs };
@@ -59,40 +57,21 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     close: async () => {
       await Promise.all([requests.stop(), queue.stop()]);
       publisher.close();
-      await closeViews();
+      await Promise.all([feeds.close(), rejected.close()]);
     },
   };
 }
 
-/** The views of this process; several of one state folder keep theirs apart. */
-async function openViews({ broker, config, logger }: RoleContext) {
-  const slot = claimSlot(join(stateLayout(config.stateDir).views, 'intake'));
-  const { folder } = slot;
-  const open: Projection[] = [];
-  const closeViews = async (): Promise<void> => {
-    await Promise.all(open.map((view) => view.close()));
-    slot.release();
-  };
+async function openViews(context: RoleContext) {
+  const { broker } = context;
+  const taken = followFacts(broker, { stream: FEEDS.name, decode: decodeEntry });
+  const refused = followFacts(broker, { stream: DEAD.name, decode: decodeRejected });
+  const feeds = await openOwnView(context, 'feeds', taken, [feedsView]);
   try {
-    const feeds = await openProjection({
-      ...followFacts(broker, { stream: FEEDS.name, decode: decodeEntry }),
-      folder,
-      name: 'feeds',
-      views: [feedsView],
-      logger,
-    });
-    open.push(feeds);
-    const rejected = await openProjection({
-      ...followFacts(broker, { stream: DEAD.name, decode: decodeRejected }),
-      folder,
-      name: 'rejected',
-      views: [rejectedView],
-      logger,
-    });
-    open.push(rejected);
-    return { feeds, rejected, closeViews };
+    const rejected = await openOwnView(context, 'rejected', refused, [rejectedView]);
+    return { feeds, rejected };
   } catch (error) {
-    await closeViews();
+    await feeds.close();
     throw error;
   }
 }

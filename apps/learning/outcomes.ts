@@ -1,15 +1,8 @@
-import { join } from 'node:path';
 import type { StoredEvent } from '#libs/contracts';
 import { type Counted, countCells, type Outcome } from '#libs/learning';
 import { evolveOrder, type OrderState } from '#libs/orders';
-import {
-  aggregateView,
-  openProjection,
-  type Projection,
-  type Reader,
-  type View,
-} from '#libs/projections';
-import { claimSlot, followLedger, type RoleContext, stateLayout } from '#libs/runtime';
+import { aggregateView, type Projection, type Reader, type View } from '#libs/projections';
+import { followLedger, openOwnView, type RoleContext } from '#libs/runtime';
 
 /** Ended orders of a theater that are counted, the newest. */
 const WINDOW_ORDERS = 2_000;
@@ -86,31 +79,12 @@ const feedbackView: View<StoredEvent> = aggregateView<StoredEvent, Judgement>({
   create: (db) => db.exec('CREATE INDEX feedback_window ON feedback (theater_id, told)'),
 });
 
-export type Outcomes = {
-  projection: Projection;
-  close(): Promise<void>;
-};
-
 /** Opens this process's own views of how orders ended. */
-export async function openOutcomes({ broker, config, logger }: RoleContext): Promise<Outcomes> {
-  const slot = claimSlot(join(stateLayout(config.stateDir).views, 'learning'));
-  try {
-    const projection = await openProjection({
-      ...followLedger(broker),
-      folder: slot.folder,
-      name: 'learning',
-      views: [outcomesView, feedbackView],
-      logger,
-    });
-    const close = async (): Promise<void> => {
-      await projection.close();
-      slot.release();
-    };
-    return { projection, close };
-  } catch (error) {
-    slot.release();
-    throw error;
-  }
+export function openOutcomes(context: RoleContext): Promise<Projection> {
+  return openOwnView(context, 'learning', followLedger(context.broker), [
+    outcomesView,
+    feedbackView,
+  ]);
 }
 
 /** Theaters in which an order has ended. */

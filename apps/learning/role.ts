@@ -11,8 +11,7 @@ const TIMER = { kind: 'learn-tick', id: 'fleet' };
 /** Counts how orders ended and makes the routing policies that the commanding officer follows. */
 export async function start(context: RoleContext): Promise<RunningRole> {
   const { broker, config, logger, log } = context;
-  const outcomes = await openOutcomes(context);
-  const { projection } = outcomes;
+  const projection = await openOutcomes(context);
   const versions = createPolicyVersions(context);
   const book = { versions, projection, exploration: config.exploration };
   const catchUp = (): Promise<void> => projection.catchUp({ timeoutMs: LIMITS.atLeastWaitMs });
@@ -81,7 +80,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     service,
     close: async () => {
       await timers.stop();
-      await outcomes.close();
+      await projection.close();
     },
   };
 }

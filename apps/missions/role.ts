@@ -3,15 +3,13 @@ import { API, AppError, LIMITS } from '#libs/contracts';
 import { loadGate, type MissionLog, openClock, openMissionLog } from '#libs/missionlog';
 import type { Gate } from '#libs/missions';
 import { uuidOf } from '#libs/dossier';
-import { type Decode, streamTail } from '#libs/eventlog';
-import { openProjection, type Projection } from '#libs/projections';
+import { streamTail } from '#libs/eventlog';
 import {
-  claimSlot,
   followFacts,
   healthHandler,
+  openOwnView,
   type RoleContext,
   type RunningRole,
-  stateLayout,
 } from '#libs/runtime';
 import { defineService, parseJson } from '#libs/service';
 import { MISSIONS } from '#streams';
@@ -20,7 +18,7 @@ import { dossierView } from './dossier-view.ts';
 import { recordBatch } from './batch.ts';
 import { findBoard, listBoards, listHistory, listWorkPackages } from './board-read.ts';
 import { boardView } from './board-view.ts';
-import { type MissionEvent, missionDecoder } from './events.ts';
+import { missionDecoder } from './events.ts';
 import { liveEvents } from './live.ts';
 import { recordOrigin } from './origin.ts';
 import { checkedPage } from './outgoing.ts';
@@ -35,8 +33,8 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   const decode = missionDecoder(gate);
   const logs = openLogs(context, gate);
   const log = logs.of(uuidOf(`garrison ${context.config.garrisonId}`));
-  const views = await openViews(context, decode);
-  const { projection } = views;
+  const followed = followFacts(broker, { stream: MISSIONS.name, decode });
+  const projection = await openOwnView(context, 'missions', followed, [dossierView, boardView]);
   const receiver = { ...context, projection, gate };
   const reflect = async (seq: number | undefined): Promise<void> => {
     if (seq !== undefined) await projection.waitFor(seq, { timeoutMs: LIMITS.atLeastWaitMs });
@@ -115,7 +113,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     close: async () => {
       await runner.stop();
       logs.close();
-      await views.close();
+      await projection.close();
     },
   };
 }
@@ -138,32 +136,4 @@ function openLogs({ broker, config }: RoleContext, gate: Gate) {
     for (const log of open.values()) log.close();
   };
   return { of, close };
-}
-
-/** This process's own views of the stream of missions. */
-async function openViews(
-  { broker, config, logger }: RoleContext,
-  decode: Decode<MissionEvent>,
-): Promise<{
-  projection: Projection;
-  close(): Promise<void>;
-}> {
-  const slot = claimSlot(join(stateLayout(config.stateDir).views, 'missions'));
-  try {
-    const projection = await openProjection({
-      ...followFacts(broker, { stream: MISSIONS.name, decode }),
-      folder: slot.folder,
-      name: 'missions',
-      views: [dossierView, boardView],
-      logger,
-    });
-    const close = async (): Promise<void> => {
-      await projection.close();
-      slot.release();
-    };
-    return { projection, close };
-  } catch (error) {
-    slot.release();
-    throw error;
-  }
 }

@@ -1,14 +1,11 @@
-import { join } from 'node:path';
 import { API, isAppError } from '#libs/contracts';
 import { Later, startReactor } from '#libs/eventlog';
-import { openProjection, type Projection } from '#libs/projections';
 import {
-  claimSlot,
   followLedger,
   healthHandler,
+  openOwnView,
   type RoleContext,
   type RunningRole,
-  stateLayout,
 } from '#libs/runtime';
 import { defineService } from '#libs/service';
 import { clocksView, openTheaters } from './clocks-view.ts';
@@ -24,20 +21,8 @@ const ELSEWHERE_MS_MAX = 120_000;
 /** Watches the orders and worktrees of all theaters. It tells; it never touches a worktree. */
 export async function start(context: RoleContext): Promise<RunningRole> {
   const { broker, config, logger } = context;
-  const slot = claimSlot(join(stateLayout(config.stateDir).views, 'observer'));
-  let projection: Projection;
-  try {
-    projection = await openProjection({
-      ...followLedger(broker),
-      folder: slot.folder,
-      name: 'observer',
-      views: [clocksView(config.garrisonId)],
-      logger,
-    });
-  } catch (error) {
-    slot.release();
-    throw error;
-  }
+  const clocks = clocksView(config.garrisonId);
+  const projection = await openOwnView(context, 'observer', followLedger(broker), [clocks]);
   const watch = createWatch(context, projection);
 
   const reactor = startReactor(broker, {
@@ -66,7 +51,6 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       await timer.stop();
       await reactor.stop();
       await projection.close();
-      slot.release();
     },
   };
 }

@@ -1,10 +1,8 @@
-import { join } from 'node:path';
 import { API } from '#libs/contracts';
-import { openProjection } from '#libs/projections';
 import {
-  claimSlot,
   healthHandler,
   loadEngine,
+  openOwnView,
   type ProjectPolicy,
   type RoleContext,
   type RunningRole,
@@ -23,19 +21,13 @@ import { projectsView, snapshotOf } from './view.ts';
 
 /** Governed projects: phases, artifacts, gates, and who decided what. */
 export async function start(context: RoleContext): Promise<RunningRole> {
-  const { broker, config, logger } = context;
+  const { broker, config } = context;
   const layout = stateLayout(config.stateDir);
   const engine = loadEngine(config.planDirs);
   const keys = openKeyFile(layout.projectKeys);
-  const slot = claimSlot(join(layout.views, 'projects'));
+  const followed = followProjects(broker);
+  const projection = await openOwnView(context, 'projects', followed, [projectsView]);
   try {
-    const projection = await openProjection({
-      ...followProjects(broker),
-      folder: slot.folder,
-      name: 'projects',
-      views: [projectsView],
-      logger,
-    });
     const store = createProjectStore(broker, (id) =>
       projection.read((reader) => snapshotOf(reader, id)),
     );
@@ -52,11 +44,10 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     const close = async (): Promise<void> => {
       await bridge.stop();
       await projection.close();
-      slot.release();
     };
     return { service, close };
   } catch (error) {
-    slot.release();
+    await projection.close();
     throw error;
   }
 }

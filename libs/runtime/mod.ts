@@ -15,6 +15,7 @@ export { createTheaterDirectory, type TheaterDirectory } from './theaters.ts';
 export { createOrderCommands, type OrderCommands, type OrderPlace } from './orders.ts';
 export { createGovernance, type GovernanceOf, type GovernedPlace } from './governance.ts';
 export { followFacts, followLedger } from './follow.ts';
+export { openOwnView } from './own-view.ts';
 export { claimSlot, type Slot } from './slot.ts';
 export { createPauses, type PausePlace, type Pauses } from './pauses.ts';
 export {
