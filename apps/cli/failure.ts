@@ -1,4 +1,5 @@
 import { AppError, ERRORS, errorBody, isAppError } from '#libs/contracts';
+import { COMMAND_FIXES } from './fixes.ts';
 
 /** What a command's exit code tells. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3 } as const;
@@ -10,11 +11,11 @@ export class Failure extends Error {
   readonly exitCode: ExitCode;
   readonly fix: string;
 
-  constructor(error: AppError, exitCode: ExitCode, fix: string = ERRORS[error.code].fix) {
+  constructor(error: AppError, exitCode: ExitCode, fix?: string) {
     super(error.message, { cause: error });
     this.error = error;
     this.exitCode = exitCode;
-    this.fix = fix;
+    this.fix = fix ?? COMMAND_FIXES[error.code] ?? ERRORS[error.code].fix;
   }
 }
 

@@ -60,7 +60,8 @@ export function createFeedReads(parts: FeedReadParts) {
           items: latestMilestones(reader, LIMITS.feedItems),
           lastAcceptedAt: lastAcceptedAt(reader),
           deadLetterCount,
-          realtimeChannel: API.intake.stream.path,
+          // Under its role's name it stands wherever the overview does.
+          realtimeChannel: `/${API.intake.stream.role}${API.intake.stream.path}`,
           nowMs: now(),
         }),
       );

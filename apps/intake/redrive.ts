@@ -20,7 +20,7 @@ export async function redriveDelivery(broker: Broker, receiver: Receiver, seq: n
   if (encoding === 'none') throw impossible('its body was not kept');
   const body = Buffer.from(payload, encoding === 'base64' ? 'base64' : 'utf8');
   const { answer } = await receiver.again({ ...letter.delivery, ...arrival(channel), body });
-  if (!answer.ok) throw impossible(`it is rejected again: ${answer.reason}`);
+  if (!answer.ok) throw impossible(`it would be rejected again (${answer.reason})`);
   const id = 'milestoneId' in answer ? answer.milestoneId : answer.summaryId;
   return { status: answer.status, id };
 }

@@ -53,8 +53,8 @@ export const ERRORS = {
   PROJECT_INVALID: {
     status: 400,
     retry: 'never',
-    message: 'The project is not accepted: {count} findings, the first {code} at {path}',
-    fix: 'Correct what details.findings names, or ask for lenient reading.',
+    message: 'The project is not accepted; findings: {count}, the first {code} at {path}',
+    fix: 'Correct what details.findings names; lenient reading forgives some of it.',
   },
   UNKNOWN_TARGET: {
     status: 400,
@@ -78,7 +78,7 @@ export const ERRORS = {
     status: 403,
     retry: 'never',
     message: 'Not allowed: {reason}',
-    fix: 'Use a token with the scope that the endpoint names.',
+    fix: 'Use a token of the scope needed, or allow the host or origin (IRONCLAW_ALLOWED_…).',
   },
   TOOL_POLICY_VIOLATION: {
     status: 403,
@@ -204,7 +204,7 @@ export const ERRORS = {
     status: 409,
     retry: 'never',
     message: '{what} is not possible while {status}',
-    fix: 'Read the current state with GET.',
+    fix: 'Read how it stands now, and act on that.',
   },
   RUN_NOT_OPEN: {
     status: 409,

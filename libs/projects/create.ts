@@ -78,7 +78,10 @@ export function createProject(
   const base = { chain: EMPTY_CHAIN, revision: 0, garrison_id, projectId };
   const draft = draftFor(base, { ...command, savedFrom: command.deviceId });
   const ref = draft.store(document);
-  return draft.link('PROJECT_CREATED', { document: ref, plan_id: command.planId }).done();
+  const warnings = findings.map(({ code, message }) => ({ code, message }));
+  return draft
+    .link('PROJECT_CREATED', { document: ref, plan_id: command.planId })
+    .done(...warnings);
 }
 
 /**
@@ -129,6 +132,13 @@ function phasesFor(command: CreateProject, engine: Engine): Phase[] | AppError {
   const plan = engine.plans.find(command.planId);
   if (plan?.phases !== undefined) return planPhases(command, plan, plan.phases, engine);
   const { phases = [] } = command;
+  if (plan === undefined && phases.length === 0) {
+    const known = engine.plans
+      .list()
+      .map(({ id }) => id)
+      .join(', ');
+    return invalid('plan_id', `names no plan that is known (${known}), and no phases are given`);
+  }
   const artifacts = phases.flatMap((phase) => phase.artifacts ?? []);
   if (phases.length === 0 || phases.length > LIMITS.projectPhases) {
     return invalid('phases', `must be 1 to ${LIMITS.projectPhases}, as the plan has none`);

@@ -2,6 +2,7 @@ import { invalid, LIMITS } from '#libs/contracts';
 import { canonicalJson } from './canonical.ts';
 import {
   type Author,
+  type DecisionWarning,
   draftOn,
   noPart,
   nothing,
@@ -89,7 +90,28 @@ export function updateArtifact(
     ...(template !== undefined && differs(found.artifact, template) && { template }),
   };
   if (Object.keys(payload).length === Object.keys(placeOf(found)).length) return nothing(state);
-  return draftOn(state, command).link('ARTIFACT_UPDATED', payload).done();
+  const warnings = unknownFields(found.artifact, template, Object.keys(values.set), engine);
+  return draftOn(state, command)
+    .link('ARTIFACT_UPDATED', payload)
+    .done(...warnings);
+}
+
+/** Values are kept under any name; one that the template does not have is perhaps misspelt. */
+function unknownFields(
+  artifact: Artifact,
+  change: { template_id: string; template_version: string } | undefined,
+  names: readonly string[],
+  { registry }: Engine,
+): DecisionWarning[] {
+  const { template_id: id, template_version: version } = change ?? artifact;
+  const found = id === null || version === null ? undefined : registry.find(id, version);
+  if (found === undefined || found.corrupt) return [];
+  const known = found.template.fields.map(({ fieldId }) => fieldId);
+  const unknown = names.filter((name) => !known.includes(name));
+  return unknown.map((name) => ({
+    code: 'FIELD_UNKNOWN',
+    message: `the template has no field ${name}; it has ${known.join(', ')}`,
+  }));
 }
 
 /** Only what is not so already. */

@@ -28,7 +28,7 @@ export type Author = {
 export type StoredDocument = { ref: ObjectRef; text: string };
 
 /** What is worth saying about a decision that is taken all the same. */
-export type DecisionWarning = { code: 'PRIOR_NO_GO'; message: string };
+export type DecisionWarning = { code: string; message: string };
 
 /** What a command leads to, or why it is refused. No events: it is done already. */
 export type ProjectDecision =

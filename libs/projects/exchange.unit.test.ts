@@ -420,6 +420,15 @@ describe('plans are plug-ins', () => {
     book.apply(
       createProject(undefined, { ...command, planId: 'tide', governanceMode: 'team' }, own),
     );
+    const unknown = { ...command, planId: 'tides', governanceMode: 'team' as const };
+    const refused = createProject(undefined, unknown, own);
+    expect(!refused.ok && [refused.error.field, refused.error.message]).toEqual([
+      'plan_id',
+      expect.stringContaining('tide'),
+    ]);
+    const phases = [{ name: 'One' }];
+    const free = createProject(undefined, { ...unknown, phases }, own);
+    expect(free.ok && free.warnings.map(({ code }) => code)).toContain('PLAN_PROFILE_UNKNOWN');
     expect(book.document().phases.map(({ name }) => name)).toEqual(['Ebb', 'Flow']);
     const rules = { engine: own, planRules: true };
     const { text } = exportProject(book.document(), { now: NOW });

@@ -595,7 +595,7 @@ test('a project is created once; another of its id is refused', () => {
   expect(refusalOf(other)).toBe('PROJECT_EXISTS');
   const bad = { ...command, projectId: 'bad id' };
   expect(fieldOf(createProject(undefined, bad, engine))).toBe('project_id');
-  expect(fieldOf(createProject(undefined, command, engine))).toBe('phases');
+  expect(fieldOf(createProject(undefined, command, engine))).toBe('plan_id');
   const nameless = { ...command, name: ' ' };
   expect(fieldOf(createProject(undefined, nameless, engine))).toBe('name');
 });

@@ -310,6 +310,9 @@ test('the overview tells the feed at a glance', async () => {
     riskCounts: { onTrack: 0, atRisk: 1, blocked: 1, completed: 1 },
     deadLetterCount: 1,
   });
+  const live = await fetch(new URL(String(body.realtimeChannel), system.url('intake')));
+  expect(live.headers.get('content-type')).toMatch(/^text\/event-stream/);
+  await live.body?.cancel();
   const states = (body.proofNodes as Data[]).map(({ id, state }) => `${id} ${state}`);
   expect(states).toEqual([
     'emit live',

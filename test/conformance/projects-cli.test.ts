@@ -103,6 +103,8 @@ describe('E from creation to a signed bundle and back', () => {
       const waived = await online('waive', 'harbour-cli', artifact, '--reason', REASON);
       expect(waived.code).toBe(0);
     }
+    const half = await online('waive', 'harbour-cli', '2.1', '2.99', '--reason', REASON);
+    expect([half.code, half.out]).toEqual([1, '']);
     expect((await online('gate', 'harbour-cli', '1')).out).toContain('ready');
     expect((await online('gate', 'harbour-cli', '1', '--go', '--notes', 'short')).code).toBe(2);
     const go = ['gate', 'harbour-cli', '1', '--go', '--notes', 'x'.repeat(30), '--as', 'lee'];
@@ -119,7 +121,8 @@ describe('E from creation to a signed bundle and back', () => {
       '--field',
       'n=7',
     ];
-    expect((await online(...edit)).code).toBe(0);
+    const told = await online(...edit);
+    expect([told.code, told.err]).toMatchObject([0, expect.stringContaining('no field n')]);
     const comment = ['comment', 'harbour-cli', artifact?.id as string];
     expect((await online(...comment, 'Is it so?')).code).toBe(0);
     const edited = (await read()).document.phases[1].artifacts[0] as Data;

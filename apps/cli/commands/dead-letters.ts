@@ -1,6 +1,6 @@
 import { API } from '#libs/contracts';
 import type { Command } from 'commander';
-import { EXIT, type ExitCode } from '../failure.ts';
+import { EXIT, type ExitCode, usage } from '../failure.ts';
 import { ago, facts, printable, table } from '../format.ts';
 import type { Io } from '../io.ts';
 import { type ConnectionOptions, connectTo, withConnection, withExamples } from '../options.ts';
@@ -39,7 +39,12 @@ export function deadLettersCommand(
       command
         .command(`${name} <seq>`)
         .description(about)
-        .action((seq: string, options: ConnectionOptions) => run(() => work(io, seq, options))),
+        .action((seq: string, options: ConnectionOptions) =>
+          run(() => {
+            if (/^\d{1,15}$/.test(seq)) return work(io, seq, options);
+            throw usage('a dead letter is named by its number', 'See: ironclaw deadletters list');
+          }),
+        ),
     );
   one('show', 'One dead letter with its payload.', showLetter);
   one('redrive', 'Send it again to where it came from, once.', redriveLetter);
@@ -87,11 +92,17 @@ async function showLetter(io: Io, seq: string, options: ConnectionOptions): Prom
       ['code', letter.code],
       ['reason', letter.reason],
       ['at', letter.at],
-      ['headers', delivery && `${delivery.signature} ${delivery.timestamp}`],
+      ['signature', delivery?.signature],
+      ['sent at', delivery?.timestamp],
       ['key', delivery?.key],
       ['digest', delivery?.digest],
       ['size', delivery?.size],
-      ['from', source && `${source.stream} ${source.seq} ${source.subject}`],
+      // What came as a request lay in no stream.
+      [
+        'from',
+        source &&
+          [source.subject, ...(source.seq > 0 ? [source.stream, source.seq] : [])].join(' '),
+      ],
       ['bytes', letter.bytes],
     ]),
   );

@@ -1,4 +1,4 @@
-import { API, isAppError } from '#libs/contracts';
+import { API, AppError, isAppError } from '#libs/contracts';
 import type { Finding, ProjectDocument } from '#libs/projects';
 import type { CallData } from '#libs/service';
 import type { Client } from '../client.ts';
@@ -100,13 +100,27 @@ export async function importFile(io: Io, file: string, options: ImportOptions): 
 
 /** The id of an artifact that is named by its id, or by phase and place as `1.2`. */
 async function artifactOf(client: Client, projectId: string, named: string): Promise<string> {
-  const [, phaseId, place] = /^(.+)\.([1-9]\d{0,4})$/.exec(named) ?? [];
-  if (phaseId === undefined) return named;
+  const [id = named] = await artifactsOf(client, projectId, [named]);
+  return id;
+}
+
+/** @throws {PROJECT_PART_NOT_FOUND} for any of them, before anything is done */
+async function artifactsOf(
+  client: Client,
+  projectId: string,
+  names: readonly string[],
+): Promise<string[]> {
   const answer = await client.call(API.projects.get, { project_id: projectId });
   const { phases } = answer.document as unknown as ProjectDocument;
-  if (phases.some(({ artifacts }) => artifacts.some(({ id }) => id === named))) return named;
-  const phase = phases.find(({ id }) => String(id) === phaseId);
-  return phase?.artifacts[Number(place) - 1]?.id ?? named;
+  return names.map((named) => {
+    if (phases.some(({ artifacts }) => artifacts.some(({ id }) => id === named))) return named;
+    const [, phaseId, place] = /^(.+)\.([1-9]\d{0,4})$/.exec(named) ?? [];
+    const phase = phases.find(({ id }) => String(id) === phaseId);
+    const id = phase?.artifacts[Number(place) - 1]?.id;
+    if (id !== undefined) return id;
+    const params = { id: projectId, what: 'artifact', part: named };
+    throw new AppError('PROJECT_PART_NOT_FOUND', params, { field: 'artifact_id' });
+  });
 }
 
 export async function edit(
@@ -188,8 +202,7 @@ export async function waive(
     throw usage('--revision is of one change', 'Name one artifact with it.');
   }
   const client = connectTo(io, options);
-  for (const named of artifacts) {
-    const artifact_id = await artifactOf(client, id, named);
+  for (const artifact_id of await artifactsOf(client, id, artifacts)) {
     const place = { project_id: id, artifact_id, ...said(options) };
     const done =
       reason === undefined

@@ -190,12 +190,17 @@ export function tellHistory(
   else io.out(`the history is broken at entry ${broken_at}: ${fault}`);
 }
 
+function counts(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
 export function tellFindings(io: Io, findings: readonly Finding[], title: string): void {
   const count = (level: Finding['level']): number =>
     findings.filter((one) => one.level === level).length;
   const [errors, warnings] = [count('error'), count('warning')];
   const clean = errors + warnings === 0;
-  io.out(`${title}: ${clean ? 'nothing to object' : `${errors} errors, ${warnings} warnings`}`);
+  const counted = `${counts(errors, 'error')}, ${counts(warnings, 'warning')}`;
+  io.out(`${title}: ${clean ? 'nothing to object' : counted}`);
   for (const { level, code, path, message } of findings) {
     const colour = level === 'error' ? 'red' : 'yellow';
     const head = paint(io.colours.out, colour, `${level} ${code}`);
