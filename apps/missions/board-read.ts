@@ -5,6 +5,9 @@ import type { Reader, SqlValue } from '#libs/projections';
 type Page = { limit: number; cursor?: string | undefined };
 export type BoardKey = { project_uuid: string; mission_slug: string };
 
+/** Where an event belongs; null: to no mission of its project. */
+export type Place = { project_uuid: string; mission_slug: string | null };
+
 const COLUMNS = `id, project_uuid, mission_slug, mission_number, mission_type, target_branch, status,
   created_at, updated_at, events`;
 
@@ -21,17 +24,18 @@ type MissionRow = BoardKey & {
 
 export function listBoards(
   reader: Reader,
-  filter: Page & { project_uuid?: string | undefined; status?: string | undefined },
+  filter: Page & Partial<Record<'project_uuid' | 'mission_slug' | 'status', string | undefined>>,
 ) {
-  const { limit, cursor, project_uuid = null, status = null } = filter;
+  const { limit, cursor } = filter;
+  const { sql, values } = conditions([
+    ['project_uuid', filter.project_uuid],
+    ['mission_slug', filter.mission_slug],
+    ['status', filter.status],
+  ]);
   const rows = reader.all<MissionRow>(
-    `SELECT ${COLUMNS} FROM missions WHERE (? IS NULL OR project_uuid = ?)
-     AND (? IS NULL OR status = ?) AND id > ? ORDER BY id LIMIT ?`,
-    project_uuid,
-    project_uuid,
-    status,
-    status,
+    `SELECT ${COLUMNS} FROM missions WHERE id > ?${sql} ORDER BY id LIMIT ?`,
     after(cursor),
+    ...values,
     limit + 1,
   );
   const page = rows.slice(0, limit);
@@ -121,6 +125,14 @@ export function listHistory(
     return { ...row, timestamp: String(event.timestamp), event };
   });
   return { history, next_cursor: nextOf(rows, limit, 'seq'), as_of: reader.seq };
+}
+
+/** Whether an event of another mission or project has the id. */
+export function isOfAnother(reader: Reader, eventId: string, place: Place): boolean {
+  const sql = `SELECT 1 FROM event_ids WHERE event_id = ?
+    AND (project_uuid <> ? OR mission_slug IS NOT ?)`;
+  const { project_uuid, mission_slug } = place;
+  return reader.get(sql, eventId, project_uuid, mission_slug) !== undefined;
 }
 
 function missionOf(reader: Reader, { project_uuid, mission_slug }: BoardKey): MissionRow {

@@ -13,6 +13,11 @@ const TABLES = `
     run_active INTEGER NOT NULL, run TEXT, run_order TEXT,
     UNIQUE (project_uuid, mission_slug)
   );
+  CREATE INDEX missions_slug ON missions (mission_slug, id);
+  CREATE TABLE event_ids (
+    event_id TEXT NOT NULL, project_uuid TEXT NOT NULL, mission_slug TEXT,
+    UNIQUE (event_id, project_uuid, mission_slug)
+  );
   CREATE TABLE mission_events (
     seq INTEGER PRIMARY KEY, mission_id INTEGER NOT NULL, event_id TEXT NOT NULL,
     event_type TEXT NOT NULL, wp_id TEXT, actor TEXT, event TEXT NOT NULL,
@@ -34,6 +39,7 @@ function statements(db: DatabaseSync) {
        ON CONFLICT (project_uuid, mission_slug) DO UPDATE SET mission_slug = mission_slug
        RETURNING id, created_order, closed_order, run_order`,
     ),
+    id: db.prepare('INSERT OR IGNORE INTO event_ids VALUES (?, ?, ?)'),
     event: db.prepare('INSERT OR IGNORE INTO mission_events VALUES (?, ?, ?, ?, ?, ?, ?)'),
     touched: db.prepare('UPDATE missions SET events = events + 1, updated_at = ? WHERE id = ?'),
     created: db.prepare(
@@ -67,7 +73,7 @@ type Statements = ReturnType<typeof statements>;
 /** Missions, their work packages and their events, by the same order as the fold of libs/missions. */
 export const boardView: View<MissionEvent> = {
   name: 'boards',
-  version: 1,
+  version: 2,
   create: (db) => db.exec(TABLES),
   open(db) {
     const sql = statements(db);
@@ -84,8 +90,10 @@ export const boardView: View<MissionEvent> = {
 function keep(sql: Statements, event: MissionEvent): void {
   const { seq, event_id, event_type, timestamp, project_uuid, payload } = event;
   const { mission_slug: slug, mission_number: number, mission_type: type } = payload;
+  if (project_uuid === undefined) return;
+  sql.id.run(event_id, project_uuid, textOf(slug));
   // What belongs to no mission has no board.
-  if (project_uuid === undefined || typeof slug !== 'string') return;
+  if (typeof slug !== 'string') return;
   if (typeof number !== 'string' || typeof type !== 'string') return;
   const mission = sql.mission.get(project_uuid, slug, number, type, timestamp, timestamp);
   const id = Number(mission?.id);

@@ -86,17 +86,6 @@ export function findArtifact(
   throw new AppError('ARTIFACT_NOT_FOUND', { path });
 }
 
-/** The content an artifact has now; undefined: none was received. */
-export function currentHash(reader: Reader, upload: NamespaceRef & { artifact_path: string }) {
-  const { sql, values } = condition(upload);
-  const row = reader.get<{ content_hash: string }>(
-    `SELECT content_hash FROM dossier_artifacts WHERE ${sql} AND artifact_path = ?`,
-    ...values,
-    upload.artifact_path,
-  );
-  return row?.content_hash;
-}
-
 /** Whether events of others tell of the mission, and of the artifact in it. */
 export function isAnnounced(reader: Reader, where: Where, path: string) {
   const key = [where.project_uuid, where.mission_slug];
@@ -117,11 +106,6 @@ export function isAnnounced(reader: Reader, where: Where, path: string) {
 export function isContent(reader: Reader, hash: string): boolean {
   const sql = 'SELECT 1 FROM dossier_contents WHERE content_hash = ?';
   return reader.get(sql, hash) !== undefined;
-}
-
-/** The highest Lamport clock of all events so far. */
-export function lamportSeen(reader: Reader): number {
-  return Number(reader.get('SELECT lamport FROM mission_clock')?.lamport);
 }
 
 function demandNamespace(reader: Reader, where: Where): void {

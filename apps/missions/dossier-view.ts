@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { contentHash, namespaceRef } from '#libs/contracts';
 import { BODY_STORED, type BodyStored } from '#libs/dossier';
 import type { View } from '#libs/projections';
 import type { MissionEvent } from './events.ts';
@@ -29,8 +30,6 @@ const TABLES = `
     project_uuid TEXT NOT NULL, mission_slug TEXT NOT NULL, artifact_path TEXT NOT NULL,
     PRIMARY KEY (project_uuid, mission_slug, artifact_path)
   ) WITHOUT ROWID;
-  CREATE TABLE mission_clock (one INTEGER PRIMARY KEY CHECK (one = 1), lamport INTEGER NOT NULL);
-  INSERT INTO mission_clock VALUES (1, 0);
 `;
 
 function statements(db: DatabaseSync) {
@@ -45,25 +44,24 @@ function statements(db: DatabaseSync) {
     content: db.prepare('INSERT OR IGNORE INTO dossier_contents VALUES (?, ?, ?, ?)'),
     mission: db.prepare('INSERT OR IGNORE INTO dossier_missions VALUES (?, ?)'),
     index: db.prepare('INSERT OR IGNORE INTO dossier_index VALUES (?, ?, ?)'),
-    clock: db.prepare('UPDATE mission_clock SET lamport = max(lamport, ?)'),
   };
 }
 
 /** What has been received for each artifact, and what the events of others say is there. */
 export const dossierView: View<MissionEvent> = {
   name: 'dossier',
-  version: 1,
+  version: 2,
   create: (db) => db.exec(TABLES),
   open(db) {
     const sql = statements(db);
     return {
       apply({ events }) {
         for (const event of events) {
-          sql.clock.run(event.lamport_clock);
           const mission = event.payload.mission_slug;
           if (event.project_uuid === undefined || typeof mission !== 'string') continue;
           if (event.event_type === BODY_STORED) {
-            keep(sql, event);
+            // Of others, who may call something else so, nothing is kept here.
+            if (isBodyStored(event)) keep(sql, event);
             continue;
           }
           sql.mission.run(event.project_uuid, mission);
@@ -78,6 +76,16 @@ export const dossierView: View<MissionEvent> = {
     };
   },
 };
+
+function isBodyStored({ payload }: MissionEvent): boolean {
+  const { namespace, content_hash, size_bytes, artifact_path } = payload;
+  return (
+    namespaceRef.safeParse(namespace).success &&
+    typeof artifact_path === 'string' &&
+    contentHash.safeParse(content_hash).success &&
+    Number.isSafeInteger(size_bytes)
+  );
+}
 
 /** Senders name the path as the seed does, or as part of an `artifact_id`. */
 function pathOf({ artifact_path, artifact_id }: MissionEvent['payload']): string | undefined {

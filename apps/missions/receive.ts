@@ -1,4 +1,4 @@
-import { getObject, publishAt, putObject, readLast } from '#libs/broker';
+import { getObject, putObject } from '#libs/broker';
 import {
   AppError,
   ARTIFACT_BODY_BYTES,
@@ -10,22 +10,19 @@ import {
   LIMITS,
   parse,
 } from '#libs/contracts';
-import { bodyStored, bodySubject, hashOf, uuidOf } from '#libs/dossier';
+import { bodyStored, hashOf } from '#libs/dossier';
+import type { MissionLog } from '#libs/missionlog';
+import { artifactKey, type Gate } from '#libs/missions';
 import type { Projection } from '#libs/projections';
-import type { Gate } from '#libs/missions';
 import type { RoleContext } from '#libs/runtime';
-import { MISSIONS } from '#streams';
-import { currentHash, isAnnounced, lamportSeen } from './dossier-read.ts';
+import { isAnnounced, isContent } from './dossier-read.ts';
 
-export type ReceiverOptions = Pick<RoleContext, 'broker' | 'config' | 'log'> & {
+export type ReceiverOptions = Pick<RoleContext, 'broker' | 'config'> & {
   projection: Projection;
-  gate: Gate;
+  log: MissionLog;
 };
 
 export type Received = { status: 'stored' | 'already_exists'; seq: number };
-
-/** Tries to be the first of a content before others' events are taken for it. */
-const RACES_MAX = 5;
 
 /**
  * Checks what was sent.
@@ -52,60 +49,31 @@ export function checkUpload(input: unknown, gate: Gate): BodyUpload {
 }
 
 /**
- * Keeps the content and tells of it, each once however often it is sent.
+ * Keeps the content and tells of it in the mission, each once however often it is sent. A content
+ * that came before is current again when it comes again after another.
  * @throws {NAMESPACE_NOT_FOUND} · {INDEX_ENTRY_NOT_FOUND} where events must come first
  * @throws {DEPENDENCY_UNAVAILABLE} not known to be kept; send it again
  */
 export async function receive(options: ReceiverOptions, upload: BodyUpload): Promise<Received> {
-  const { broker, config, projection } = options;
+  const { broker, config, projection, log } = options;
   if (config.dossierIndexRequired) await demandAnnounced(projection, upload);
-  const subject = bodySubject(upload);
-  const data = Buffer.from(upload.content_body, 'utf8');
-  let last = await readLast(broker, MISSIONS.name, subject);
+  const { artifact_path, content_hash } = upload;
+  const key = artifactKey(upload, artifact_path);
   // The bytes come first: what an event names can be read.
-  if (last === undefined) await putObject(broker, data, { maxBytes: ARTIFACT_BODY_BYTES });
-  const status = last === undefined ? 'stored' : 'already_exists';
-  for (let race = 0; race < RACES_MAX; race += 1) {
-    if (last !== undefined && (await isCurrent(options, upload, last.seq))) {
-      return { status: race === 0 ? status : 'already_exists', seq: last.seq };
-    }
-    const after = last?.seq ?? 0;
-    const seq = await publishAt(broker, subject, await encode(options, upload, after), after);
-    if (seq !== undefined) {
-      await shown(projection, seq);
-      return { status, seq };
-    }
-    last = await readLast(broker, MISSIONS.name, subject);
+  const known = projection.read((reader) => isContent(reader, content_hash));
+  if (!known) {
+    const data = Buffer.from(upload.content_body, 'utf8');
+    await putObject(broker, data, { maxBytes: ARTIFACT_BODY_BYTES });
   }
-  const reason = 'others keep writing the same artifact';
-  throw new AppError('DEPENDENCY_UNAVAILABLE', { dependency: 'The dossier', reason });
-}
-
-/** A content that came before is current again when it comes again after another. */
-async function isCurrent(
-  { projection }: ReceiverOptions,
-  upload: BodyUpload,
-  seq: number,
-): Promise<boolean> {
-  await projection.waitFor(seq, { timeoutMs: LIMITS.atLeastWaitMs });
-  await projection.catchUp({ timeoutMs: LIMITS.atLeastWaitMs });
-  return projection.read((reader) => currentHash(reader, upload)) === upload.content_hash;
-}
-
-async function encode(
-  { config, gate, log, projection }: ReceiverOptions,
-  upload: BodyUpload,
-  after: number,
-): Promise<Uint8Array> {
-  const event = bodyStored(upload, {
-    buildId: uuidOf(`garrison ${config.garrisonId}`),
-    nodeId: config.garrisonId,
-    lamport: projection.read(lamportSeen) + 1,
-    at: log.defaults.now(),
-    after,
+  let isNew = true;
+  const { events, seq } = await log.tell(upload, (state, { lamport, timestamp: at, version }) => {
+    if (state.contents.get(key)?.value === content_hash) return [];
+    isNew = !state.received.has(`${key} ${content_hash}`);
+    const by = { buildId: log.emitter.buildId, nodeId: log.emitter.nodeId };
+    return [bodyStored(upload, { ...by, lamport, at, after: version })];
   });
-  gate.envelope('publish', event);
-  return Buffer.from(JSON.stringify(event));
+  await shown(projection, seq);
+  return { status: events.length > 0 && isNew ? 'stored' : 'already_exists', seq };
 }
 
 /** Whoever stores and then reads here finds it; a view that is late does not unmake the storing. */

@@ -35,7 +35,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   const log = logs.of(uuidOf(`garrison ${context.config.garrisonId}`));
   const followed = followFacts(broker, { stream: MISSIONS.name, decode });
   const projection = await openOwnView(context, 'missions', followed, [dossierView, boardView]);
-  const receiver = { ...context, projection, gate };
+  const receiver = { ...context, projection, log };
   const reflect = async (seq: number | undefined): Promise<void> => {
     if (seq !== undefined) await projection.waitFor(seq, { timeoutMs: LIMITS.atLeastWaitMs });
   };
@@ -47,7 +47,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
 
   const service = defineService(API.missions, {
     recordEvents: async (request, ctx) => {
-      const answer = await recordBatch(log, request, ctx);
+      const answer = await recordBatch({ log, projection }, request, ctx);
       return { status: 200, body: { ...answer, seq: await streamTail(broker, MISSIONS.name) } };
     },
     boards: async ({ at_least, ...filter }) => {
@@ -75,7 +75,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     },
     stream: (input, ctx) => liveEvents(broker, decode, input, ctx.signal),
     pushContent: async ({ body }) => {
-      const upload = checkUpload(parseJson(body), receiver.gate);
+      const upload = checkUpload(parseJson(body), gate);
       const { status, seq } = await receive(receiver, upload);
       const { artifact_path, content_hash } = upload;
       return {
@@ -104,7 +104,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       if (!known) throw new AppError('ARTIFACT_NOT_FOUND', { path: sha256 });
       return { sha256: sha256.slice(-64), ...(await contentOf(sha256, sha256)) };
     },
-    recordOrigin: (origin) => recordOrigin({ ...context, projection, gate }, origin),
+    recordOrigin: (origin) => recordOrigin(log, origin),
     health: healthHandler(context, 'missions'),
   });
   const runner = startRunner({ context, projection, logOf: logs.of });

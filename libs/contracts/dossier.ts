@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { id, relativePath } from './ids.ts';
+import { relativePath } from './ids.ts';
+import { LIMITS } from './limits.ts';
 
 /** Largest artifact that is uploaded, in bytes of its file. */
 export const ARTIFACT_BODY_BYTES = 512 * 1024;
@@ -9,13 +10,23 @@ const name = z
   .max(256)
   .refine((text) => text.trim() !== '' && !text.includes('\0'), 'must not be blank');
 
+/**
+ * The name of a mission, the same in every event and request that names one: it is that of a folder
+ * in kitty-specs/. Missions of others may have names that are no ids of ours, as `064.my mission`.
+ */
+export const missionSlug = z
+  .string()
+  .max(LIMITS.missionSlugChars)
+  .refine((text) => text.trim() !== '', 'must not be blank')
+  .refine((text) => !/[/\\\0]/.test(text) && !text.includes('..'), 'must be the name of a folder');
+
 /** Where an artifact belongs (seed, body-sync.md): NamespaceRef. */
 export const namespaceRef = z.looseObject({
   project_uuid: z
     .guid('must be a UUID')
     .transform((uuid) => uuid.toLowerCase())
     .describe('project identity'),
-  mission_slug: id,
+  mission_slug: missionSlug,
   target_branch: name,
   mission_type: name,
   manifest_version: name,

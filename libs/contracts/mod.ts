@@ -3,6 +3,7 @@ export {
   type BodyUpload,
   bodyUpload,
   contentHash,
+  missionSlug,
   type NamespaceRef,
   namespaceRef,
 } from './dossier.ts';

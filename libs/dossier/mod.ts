@@ -14,5 +14,5 @@ export {
   type QueueStatus,
 } from './queue.ts';
 export { backoffMs, decodeUtf8, RETRIES_MAX, type SkipReason, skipByPath } from './rules.ts';
-export { BODY_STORED, type BodyStored, bodyStored, bodySubject, uuidOf } from './stored.ts';
+export { BODY_STORED, type BodyStored, bodyStored, uuidOf } from './stored.ts';
 export { type Artifact, hashOf, readUpload, type Scan, scanMission, type Skipped } from './scan.ts';

@@ -30,23 +30,15 @@ export type BodyStored = {
   };
 };
 
-/** Who writes, when, and after which message of the same subject (0: none). */
+/** Who writes, when, and after which message of the mission (0: none). */
 export type StoredBy = {
   buildId: string;
   nodeId: string;
   lamport: number;
-  at: Date;
+  /** ISO 8601. */
+  at: string;
   after: number;
 };
-
-/**
- * Where the event of one content of one artifact stands: a literal subject of its own, so that of
- * two that bring the same content one is the first.
- */
-export function bodySubject(upload: BodyUpload): string {
-  const { project_uuid, mission_slug } = upload;
-  return `mis.v1.${project_uuid}.${mission_slug}.dsr_${digestOf(upload).slice(0, 40)}`;
-}
 
 /** The event of an upload; the same id for the same content after the same message. */
 export function bodyStored(upload: BodyUpload, by: StoredBy): BodyStored {
@@ -62,7 +54,7 @@ export function bodyStored(upload: BodyUpload, by: StoredBy): BodyStored {
     build_id: by.buildId,
     node_id: by.nodeId,
     lamport_clock: by.lamport,
-    timestamp: by.at.toISOString(),
+    timestamp: by.at,
     causation_id: null,
     correlation_id: id,
     project_uuid,

@@ -12,6 +12,9 @@ import {
 } from '../eventlog/internal.ts';
 import { MISSION_STREAM } from './subjects.ts';
 
+/** What became of a commit; `seq`: of its last event in the stream. */
+export type Outcome = { kind: 'stored'; seq: number } | { kind: 'moved' | 'unsure' };
+
 export type CommitContext = {
   broker: Broker;
   publisher: Publisher;
@@ -37,7 +40,7 @@ export async function commit(
   subject: string,
   events: readonly MissionEnvelope[],
   expect: number,
-): Promise<'stored' | 'moved' | 'unsure'> {
+): Promise<Outcome> {
   const { broker, publisher, gate, newBatchId } = context;
   if (events.length > LIMITS.batchEvents) {
     throw new AppError('PAYLOAD_TOO_LARGE', { what: 'decision', limit: LIMITS.batchEvents });
@@ -54,8 +57,8 @@ export async function commit(
       ? publisher.publish(subject, only.data, only.hdrs, timeoutMs)
       : sendBatch({ publisher }, messages, newBatchId(), timeoutMs);
   });
-  const moved = unsure ? 'unsure' : 'moved';
-  if (ack.kind === 'stored') return ack.duplicate ? moved : 'stored';
+  const moved: Outcome = { kind: unsure ? 'unsure' : 'moved' };
+  if (ack.kind === 'stored') return ack.duplicate ? moved : { kind: 'stored', seq: ack.seq };
   if (isVersionConflict(ack) || ack.errCode === CODES.batchDuplicate) return moved;
   throw refused(ack, unsure);
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -16,6 +16,7 @@ import {
 } from '#libs/missions';
 import { startProxy, startTestBroker } from '#libs/testing';
 import { MISSIONS } from '#streams';
+import type { MissionLog } from './log.ts';
 import { missionSubject } from './subjects.ts';
 import { startClaimer } from './testdata/claiming.ts';
 import { BOARD, openLab, POLICY, PROJECT, SLUG } from './testdata/lab.ts';
@@ -173,6 +174,40 @@ describe('events from elsewhere', () => {
       startImplementation(BOARD, state, { wpId: 'WP01', actor: 'a', policy: POLICY }),
     );
     expect(next.ok && next.value.events[0]?.lamport_clock).toBeGreaterThanOrEqual(42);
+  });
+
+  test('D.48 what is told in a mission is later than all of it, whatever became of the clock', async () => {
+    await using it = await setUp();
+    await claim(it.log, 'alice');
+    const [sample] = await all(it.log);
+    const event = { ...sample, event_id: '01J00000000000000000000ABC', lamport_clock: 40 };
+    await it.log.record([event], 'http in');
+    const tell = (log: MissionLog, id: string, slug: string) =>
+      log.tell({ project_uuid: PROJECT, mission_slug: slug }, (state, next) =>
+        state.ids.has(id)
+          ? []
+          : [
+              {
+                ...sample,
+                event_id: id,
+                event_type: 'MissionCreated',
+                aggregate_type: 'Mission',
+                lamport_clock: next.lamport,
+                timestamp: next.timestamp,
+                payload: { ...sample?.payload, mission_slug: slug },
+              },
+            ],
+      );
+    const clockOf = async (told: ReturnType<typeof tell>) => (await told).events[0]?.lamport_clock;
+    const ids = [1, 2, 3].map((n) => `01J0000000000000000000000${n}`);
+    const [first = '', second = '', third = ''] = ids;
+    expect(await clockOf(tell(it.log, first, SLUG))).toBe(42);
+    // The clock is one for all missions, and a new process goes on with it.
+    expect(await clockOf(tell(openLab(it.broker, it.folder), second, '065-other'))).toBe(43);
+    await writeFile(join(it.folder, 'node.json'), '{"value": ');
+    expect(await clockOf(tell(openLab(it.broker, it.folder), third, SLUG))).toBe(43);
+    const again = await Promise.all([1, 2, 3].map(() => tell(it.log, third, SLUG)));
+    expect(again.map(({ events }) => events)).toEqual([[], [], []]);
   });
 
   test('D.43 what the contract refuses is left out of reductions, and listed', async () => {

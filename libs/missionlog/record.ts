@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Broker } from '#libs/broker';
-import { isAppError, LIMITS, type MissionEnvelope } from '#libs/contracts';
+import { isAppError, LIMITS, type MissionEnvelope, missionSlug } from '#libs/contracts';
 import { type Emitter, type Gate, type GateContext, readEnvelope } from '#libs/missions';
 import { readMessages } from '../eventlog/internal.ts';
 import type { ClockStore } from './clock-store.ts';
@@ -137,8 +137,9 @@ function tryRead(gate: Gate, context: GateContext, value: unknown): MissionEnvel
   try {
     const event = readEnvelope(gate, context, value);
     const { mission_slug: slug } = event.payload;
-    if (typeof slug === 'string' && slug.length > LIMITS.missionSlugChars) {
-      const reason = `payload.mission_slug has more than ${LIMITS.missionSlugChars} characters`;
+    const named = missionSlug.optional().safeParse(slug);
+    if (!named.success) {
+      const reason = `payload.mission_slug: ${named.error.issues[0]?.message}`;
       return rejected('payload.mission_slug', reason);
     }
     // Only JSON has a length on the wire, so it is written once more.

@@ -30,19 +30,28 @@ export function register(board: Board, state: MissionState): EventDraft[] {
   return events;
 }
 
-/** Seeds every work package that has no transition yet: genesis to planned. */
+/**
+ * Seeds every work package that has no transition yet: genesis to planned. A mission of many is
+ * stored in parts; what a killed one has left is seeded by the next.
+ */
 export function finalize(
   board: Board,
   state: MissionState,
   command: { actor: string },
 ): Result<Decided<{ finalized_wps: string[] }>> {
+  if (board.wps.length > LIMITS.missionWorkPackages) {
+    const limit = LIMITS.missionWorkPackages;
+    const reason = `the mission has ${board.wps.length} work packages; the limit is ${limit}`;
+    return refuse('USAGE_ERROR', { reason, limit });
+  }
   const fresh = board.wps.filter(({ wp_id }) => (state.wps.get(wp_id)?.transitions ?? 0) === 0);
   const events = fresh.map(({ wp_id }) => ({
     ...change({ wpId: wp_id, actor: command.actor }, GENESIS, 'planned'),
     key: `genesis/${wp_id}`,
   }));
   const finalized_wps = fresh.map(({ wp_id }) => wp_id);
-  return accept({ events: [...register(board, state), ...events], answer: { finalized_wps } });
+  const known = register(board, state);
+  return accept({ events: [...known, ...events], answer: { finalized_wps }, inParts: true });
 }
 
 /** Adds a note to a work package's history; lanes stay. `entryId`: `hist-` and 32 hex digits. */
@@ -214,5 +223,7 @@ export function recordMerge(
     merged_wps: accepted_wps,
   };
   const closed: EventDraft = { type: 'MissionClosed', wpId: undefined, payload };
-  return accept({ events: [...moves, closed], answer: { merged_wps: accepted_wps } });
+  // The closing comes last: until it is there, the same record tells what is missing.
+  const answer = { merged_wps: accepted_wps };
+  return accept({ events: [...moves, closed], answer, inParts: true });
 }

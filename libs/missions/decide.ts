@@ -15,7 +15,15 @@ import { evidenceFault, reviewResultFault } from './review.ts';
 import type { MissionState, WorkPackageState } from './state.ts';
 
 /** What a command leads to, and what it answers. */
-export type Decided<A> = { events: readonly EventDraft[]; answer: A };
+export type Decided<A> = {
+  events: readonly EventDraft[];
+  answer: A;
+  /**
+   * The events may be stored a part at a time where they are more than one commit holds: decided
+   * again after a part, the rest comes out.
+   */
+  inParts?: true;
+};
 export type Moved = { from_lane: Lane; to_lane: Lane; no_op: boolean };
 
 /** How the work is done; it stands in every transition. */

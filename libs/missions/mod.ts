@@ -78,6 +78,7 @@ export { parsePolicy, type Policy } from './policy.ts';
 export { accept, refuse, rejected, type Result } from './result.ts';
 export { type Evidence, evidenceFault, parseJsonFlag, type ReviewResult } from './review.ts';
 export {
+  artifactKey,
   type Closing,
   compareOrder,
   type EventOrder,

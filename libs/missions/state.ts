@@ -43,6 +43,8 @@ export type Closing = {
   readonly order: EventOrder;
 };
 
+export type MissionOrigin = { event_id: string; external_issue_key: string };
+
 export type MissionState = {
   /** Ids of all events that are folded in; a repeated one changes nothing. */
   readonly ids: ReadonlySet<string>;
@@ -55,6 +57,12 @@ export type MissionState = {
   readonly closings: readonly Closing[];
   /** By subtask id, as T001. */
   readonly subtasks: ReadonlyMap<string, Placed<{ wp_id: string; done: boolean }>>;
+  /** Digest of the content that each artifact has now, by `artifactKey`. */
+  readonly contents: ReadonlyMap<string, Placed<string>>;
+  /** Every content that an artifact has had: its key, a space, the digest. */
+  readonly received: ReadonlySet<string>;
+  /** The tracker's issue that the mission came from; the first that was told. */
+  readonly origin: Placed<MissionOrigin> | undefined;
   /** Highest Lamport clock and time (ms) in the mission; 0: none. */
   readonly lamport: number;
   readonly lastMs: number;
@@ -68,6 +76,9 @@ export const initialState: MissionState = {
   withdrawn: new Set(),
   closings: [],
   subtasks: new Map(),
+  contents: new Map(),
+  received: new Set(),
+  origin: undefined,
   lamport: 0,
   lastMs: 0,
 };
@@ -91,6 +102,8 @@ export function fold(state: MissionState, events: readonly MissionEnvelope[]): M
     withdrawn: new Set(state.withdrawn),
     closings: [...state.closings],
     subtasks: new Map(state.subtasks),
+    contents: new Map(state.contents),
+    received: new Set(state.received),
   };
   for (const event of events) {
     if (next.ids.has(event.event_id)) continue;
@@ -115,6 +128,8 @@ type Draft = {
   withdrawn: Set<string>;
   closings: Closing[];
   subtasks: Map<string, Placed<{ wp_id: string; done: boolean }>>;
+  contents: Map<string, Placed<string>>;
+  received: Set<string>;
 };
 
 function apply(next: Draft, event: MissionEnvelope): void {
@@ -153,10 +168,33 @@ function apply(next: Draft, event: MissionEnvelope): void {
     case 'MissionClosed':
       next.closings.push({ event_id, at, payload, order });
       break;
+    case 'MissionOriginBound': {
+      const value = { event_id, external_issue_key: String(payload.external_issue_key) };
+      const known = next.origin;
+      if (known === undefined || compareOrder(order, known.order) < 0) {
+        next.origin = { order, value };
+      }
+      break;
+    }
+    case 'MissionDossierBodyStored': {
+      const key = artifactKey(payload.namespace, payload.artifact_path);
+      const value = String(payload.content_hash);
+      next.received.add(`${key} ${value}`);
+      next.contents.set(key, later(next.contents.get(key), { order, value }));
+      break;
+    }
     default:
     // The other types tell nothing that a board is made of.
   }
 }
+
+/** What tells one artifact of a mission from another: its namespace and its path. */
+export function artifactKey(namespace: unknown, path: unknown): string {
+  const { target_branch, mission_type, manifest_version } = (namespace ?? {}) as Fields;
+  return JSON.stringify([target_branch, mission_type, manifest_version, path]);
+}
+
+type Fields = Record<string, unknown>;
 
 function applyHistory(next: Draft, event: MissionEnvelope, order: EventOrder): void {
   const { payload, event_id, timestamp: at } = event;

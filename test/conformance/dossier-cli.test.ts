@@ -336,7 +336,7 @@ describe('tracker', () => {
     expect(await origin('i-2')).toMatchObject({ code: 1, error: { code: 'TRACKER_REFUSED' } });
     const { findCheckout } = await import('../../apps/cli/checkout.ts');
     const { identity } = await findCheckout(repo);
-    const subject = `mis.v1.${identity.uuid}.${SLUG}.origin`;
+    const subject = `mis.v1.${identity.uuid}.${SLUG}.board`;
     const stored = await system.broker.jsm.streams.getMessage('MISSIONS', {
       last_by_subj: subject,
     });

@@ -28,8 +28,8 @@ type RunOptions = ConnectionOptions & {
   stop?: true;
 };
 
-/** Projects looked through for a mission that is named by its slug alone. */
-const MISSIONS_MAX = 1_000;
+/** Projects that are named where several have a mission of that slug. */
+const PROJECTS_NAMED = 20;
 
 /** `missions list|show|wp|history|watch`: what a running system knows of missions. */
 export function missionBoardsCommand(program: Command, run: Run, io: Io): void {
@@ -86,15 +86,16 @@ export function missionBoardsCommand(program: Command, run: Run, io: Io): void {
 async function keyOf(io: Io, mission_slug: string, options: PageOptions) {
   if (options.project !== undefined) return { project_uuid: options.project, mission_slug };
   const client = connectTo(io, options);
-  const { missions } = await client.call(API.missions.boards, { limit: String(MISSIONS_MAX) });
-  const projects = missions.filter((one) => one.mission_slug === mission_slug);
-  const [only, second] = projects;
+  const limit = String(PROJECTS_NAMED);
+  const found = await client.call(API.missions.boards, { mission_slug, limit });
+  const [only, second] = found.missions;
   if (only === undefined) {
     throw usage(`no mission ${mission_slug} is known`, 'List them with ironclaw missions list.');
   }
   if (second === undefined) return { project_uuid: only.project_uuid, mission_slug };
-  const ids = projects.map(({ project_uuid }) => project_uuid).join(', ');
-  throw usage(`several projects have a mission ${mission_slug}`, `Use --project: ${ids}.`);
+  const ids = found.missions.map(({ project_uuid }) => project_uuid).join(', ');
+  const more = found.next_cursor === null ? '' : ' and others';
+  throw usage(`several projects have a mission ${mission_slug}`, `Use --project: ${ids}${more}.`);
 }
 
 function pageOf({ limit, cursor }: PageOptions): { limit?: string; cursor?: string } {
@@ -227,9 +228,11 @@ function lanesLine(lanes: Record<string, number>): string {
 
 /** One event on one line. */
 function lineOf({ seq, timestamp, event_type, wp_id, actor, event }: Entry): string {
-  const { from_lane, to_lane, entry_content } = (event.payload ?? {}) as Record<string, unknown>;
+  const payload = (event.payload ?? {}) as Record<string, unknown>;
+  const { from_lane, to_lane, entry_content, artifact_path, external_issue_key } = payload;
   const change = typeof to_lane === 'string' ? `${String(from_lane)} -> ${to_lane}` : undefined;
-  const note = typeof entry_content === 'string' ? entry_content.slice(0, 200) : undefined;
+  const about = entry_content ?? artifact_path ?? external_issue_key;
+  const note = typeof about === 'string' ? about.slice(0, 200) : undefined;
   const parts = [String(seq), timestamp, event_type, wp_id, change, actor, note];
   return printable(parts.filter((part) => part !== undefined && part !== null).join('  '));
 }

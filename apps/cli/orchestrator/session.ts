@@ -1,4 +1,4 @@
-import { isAppError, normaliseEventId } from '#libs/contracts';
+import { isAppError, LIMITS, normaliseEventId } from '#libs/contracts';
 import { type MissionLog, openClock, openMissionLog } from '#libs/missionlog';
 import {
   accept,
@@ -102,19 +102,7 @@ export async function openSession(
   const mirror = (ticks: 'all' | ReadonlySet<string>) =>
     mirrorMission(repository.root, slug, log, ticks);
 
-  const decideOnly: Session['decideOnly'] = async (decide) => {
-    const done = await log.decide(board.identity, (state) => {
-      const decided = decide(state);
-      if (!decided.ok || decided.value.events.length === 0) return decided;
-      // The mission is told of with the first thing that happens to it.
-      const known = register(board, state);
-      const events = [...known, ...decided.value.events.filter((event) => !isIn(known, event))];
-      return accept({ ...decided.value, events });
-    });
-    if (!done.ok) return done;
-    const { answer, state } = done.value;
-    return accept({ answer, state });
-  };
+  const decideOnly = decidingOn(log, board);
 
   return accept({
     repository,
@@ -132,6 +120,34 @@ export async function openSession(
     inTurn: inMirrorTurn,
     mirror,
   });
+}
+
+/** Decides on a mission; what its files tell of it is stored with the first thing that happens. */
+function decidingOn(log: MissionLog, board: Board): Session['decideOnly'] {
+  return async (decide) => {
+    let isTooMuch = false;
+    const step = () =>
+      log.decide(board.identity, (state) => {
+        isTooMuch = false;
+        const decided = decide(state);
+        if (!decided.ok || decided.value.events.length === 0) return decided;
+        const known = register(board, state);
+        const events = [...known, ...decided.value.events.filter((event) => !isIn(known, event))];
+        // Work packages by the hundred are told of first.
+        isTooMuch =
+          known.length > 0 && events.length > LIMITS.batchEvents && decided.value.inParts !== true;
+        return accept({ ...decided.value, events: isTooMuch ? [] : events });
+      });
+    for (;;) {
+      const done = await step();
+      if (!done.ok) return done;
+      const { answer, state } = done.value;
+      if (!isTooMuch) return accept({ answer, state });
+      await log.decide(board.identity, (known) =>
+        accept({ events: register(board, known), answer: undefined, inParts: true as const }),
+      );
+    }
+  };
 }
 
 function isIn<T extends { key?: string }>(known: readonly T[], event: T): boolean {

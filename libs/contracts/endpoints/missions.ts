@@ -94,17 +94,15 @@ const missionEntry = z.looseObject({
   timestamp: z.string(),
   event: z.looseObject({}),
 });
-/** Missions of others may have names that are no ids of ours. */
-const slug = z.string().min(1).max(LIMITS.missionSlugChars);
 const wpId = z
   .string()
   .regex(/^WP\d{2,}$/, 'must be WP and digits')
   .max(32);
-const boardKey = { project_uuid, mission_slug: slug };
+const boardKey = { project_uuid, mission_slug };
 const eventType = z.string().min(1).max(64);
 const liveFilter = {
   project_uuid: project_uuid.optional(),
-  mission_slug: slug.optional(),
+  mission_slug: mission_slug.optional(),
   wp_id: wpId.optional(),
   from_seq: seqBound,
   last_event_id: seqBound,
@@ -143,12 +141,13 @@ export const MISSIONS = {
     summary: 'The missions, in the order in which they came, and their work packages by lane',
     input: z.strictObject({
       project_uuid: project_uuid.optional(),
+      mission_slug: mission_slug.optional(),
       status: z.enum(['open', 'accepted', 'merged']).optional(),
       limit,
       cursor,
       at_least: atLeast,
     }),
-    query: ['project_uuid', 'status', 'limit', 'cursor', 'at_least'],
+    query: ['project_uuid', 'mission_slug', 'status', 'limit', 'cursor', 'at_least'],
     data: z.looseObject({
       missions: z.array(board),
       next_cursor: z.string().nullable(),
@@ -361,7 +360,12 @@ export const MISSIONS = {
       external_issue_url: z.url({ protocol: /^https?$/ }).max(2_048),
       title: text(1_000),
     }),
-    data: z.looseObject({ event_id: z.string(), duplicate: z.boolean() }),
+    data: z.looseObject({
+      event_id: z.string(),
+      duplicate: z.boolean(),
+      /** Reads with this as `at_least` have it. */
+      seq: z.int(),
+    }),
     errors: ['ILLEGAL_TRANSITION'],
     scope: 'ingest',
   }),

@@ -16,11 +16,11 @@ const missionParts = {
     .array(
       z.strictObject({
         wp_id: missionWpId,
-        dependencies: z.array(z.string().max(64)).max(LIMITS.missionWps).default([]),
+        dependencies: z.array(z.string().max(64)).max(LIMITS.missionWorkPackages).default([]),
       }),
     )
     .min(1)
-    .max(LIMITS.missionWps),
+    .max(LIMITS.missionWorkPackages),
 };
 
 export const VAULT = {
@@ -198,7 +198,7 @@ export const VAULT = {
     input: z.strictObject({
       ...missionParts,
       /** Work packages that are not merged: lanes with no others are left out. */
-      canceled: z.array(missionWpId).max(LIMITS.missionWps).default([]),
+      canceled: z.array(missionWpId).max(LIMITS.missionWorkPackages).default([]),
       strategy: z.enum(['merge', 'squash', 'rebase']).default('merge'),
       /** True: only look at everything that could stand against it. */
       dry_run: z.boolean().default(false),
