@@ -30,10 +30,12 @@ import {
   withdrawHistory,
 } from '#libs/missions';
 import type { CommandName, Flags } from './flags.ts';
+import { homeOf } from './home.ts';
 import { type MergeStrategy, STRATEGIES, type Workspace } from './git-port.ts';
 import { replaceFile } from './mirror.ts';
 import { readOptional } from './repository.ts';
 import type { Session } from './session.ts';
+import { unansweredCalls } from './unanswered.ts';
 
 type Data = Record<string, unknown>;
 type Opened = { session: Session; flags: Checked; now: () => Date };
@@ -191,29 +193,48 @@ async function move({ session, flags }: Opened): Promise<Result<Data>> {
   return accept({ wp_id: wpId, from_lane, to_lane, policy_metadata_recorded });
 }
 
-/** The entry is stored, written and committed in one turn; without the commit it does not count. */
+/**
+ * The entry is stored, written and committed in one turn; without the commit it does not count.
+ * Each call adds an entry (reference §1.4), but a call that ended without an outcome is taken up by
+ * the same one (mission, work package, actor, note) that follows it in this repository.
+ */
 async function addHistory({ session, flags }: Opened): Promise<Result<Data>> {
   const wpId = flags.needed('wp');
   const actor = flags.needed('actor');
-  const entryId = `hist-${randomBytes(16).toString('hex')}`;
-  const command = { wpId, actor, note: flags.needed('note'), entryId };
+  const note = flags.needed('note');
+  const call = [session.mission.slug, wpId, actor, note];
   return session.inTurn(async () => {
-    const added = await session.decideOnly((state) => appendHistory(session.board, state, command));
-    if (!added.ok) return added;
-    const path = session.mission.taskPaths.get(wpId);
-    const file = path === undefined ? undefined : join(session.repository.root, path);
-    const before = file === undefined ? undefined : readOptional(file);
-    await session.mirror(new Set());
-    if (path === undefined || file === undefined) return accept({ ...added.value.answer });
-    const title = `${session.mission.slug} ${wpId}: history entry by ${actor}`;
-    const committed = await session.git.commitFiles([path], title);
-    if (committed.ok) return accept({ ...added.value.answer });
-    if (before !== undefined) replaceFile(file, before);
-    const reason = committed.error.message;
-    const taken = { wpId, actor, entryId, reason };
-    await session.decideOnly((state) => withdrawHistory(session.board, state, taken));
-    return committed;
+    const unanswered = unansweredCalls(homeOf(session.repository.gitDir).unanswered);
+    const earlier = unanswered.earlier(...call);
+    const isOpen = earlier !== undefined && !(await session.load()).withdrawn.has(earlier);
+    const entryId = isOpen ? earlier : `hist-${randomBytes(16).toString('hex')}`;
+    unanswered.begin(entryId, ...call);
+    const outcome = await storeEntry(session, { wpId, actor, note, entryId });
+    unanswered.end(...call);
+    return outcome;
   });
+}
+
+async function storeEntry(
+  session: Session,
+  command: { wpId: string; actor: string; note: string; entryId: string },
+): Promise<Result<Data>> {
+  const { wpId, actor, entryId } = command;
+  const added = await session.decideOnly((state) => appendHistory(session.board, state, command));
+  if (!added.ok) return added;
+  const path = session.mission.taskPaths.get(wpId);
+  const file = path === undefined ? undefined : join(session.repository.root, path);
+  const before = file === undefined ? undefined : readOptional(file);
+  await session.mirror(new Set());
+  if (path === undefined || file === undefined) return accept({ ...added.value.answer });
+  const title = `${session.mission.slug} ${wpId}: history entry by ${actor}`;
+  const committed = await session.git.commitFiles([path], title);
+  if (committed.ok) return accept({ ...added.value.answer });
+  if (before !== undefined) replaceFile(file, before);
+  const reason = committed.error.message;
+  const taken = { wpId, actor, entryId, reason };
+  await session.decideOnly((state) => withdrawHistory(session.board, state, taken));
+  return committed;
 }
 
 async function acceptAll({ session, flags, now }: Opened): Promise<Result<Data>> {

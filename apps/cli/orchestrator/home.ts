@@ -9,6 +9,7 @@ export function homeOf(gitDir: string) {
     broker: join(folder, 'broker'),
     running: join(folder, 'running.json'),
     startLock: join(folder, 'start.lock'),
+    unanswered: join(folder, 'unanswered.json'),
     mirrorLock: join(folder, 'mirror.lock'),
     log: join(folder, 'broker.log'),
     warm: join(folder, 'warm.json'),
