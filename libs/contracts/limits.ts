@@ -1,3 +1,6 @@
+/** Seconds without a command after which what commands have started for a repository ends. */
+export const MISSIONS_IDLE = { standard: 600, max: 86_400 } as const;
+
 /** Every limit that a caller can meet, in one place. Bytes are of UTF-8 JSON. */
 export const LIMITS = {
   /** One event as stored. */

@@ -89,7 +89,7 @@ export {
   timestamp,
 } from './ids.ts';
 export { checkJson } from './json.ts';
-export { LIMITS } from './limits.ts';
+export { LIMITS, MISSIONS_IDLE } from './limits.ts';
 export {
   type ContractShape,
   contractShape,

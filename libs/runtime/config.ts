@@ -2,6 +2,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import {
   isAppError,
   LOCAL_TARGET,
+  MISSIONS_IDLE,
   parse,
   type ProfileSettings,
   profileSettings,
@@ -129,6 +130,16 @@ export const CONFIG = z.object({
     .stringbool()
     .default(false)
     .describe('whether content of a mission is taken only after the events that announce it'),
+  IRONCLAW_MISSIONS_IDLE_SECONDS: z.coerce
+    .number()
+    .min(1)
+    .max(MISSIONS_IDLE.max)
+    .default(MISSIONS_IDLE.standard)
+    .describe('seconds without a command after which what spec-kitty commands have started ends'),
+  IRONCLAW_MISSIONS_WARM: z
+    .enum(['on', 'off'])
+    .default('on')
+    .describe('whether spec-kitty commands leave a process behind that answers the next ones'),
   IRONCLAW_PLANS: list
     .default([])
     .describe('folders with plans of projects, as JSON, beside the built-in cpmai'),
@@ -259,8 +270,14 @@ export type GarrisonLayers = {
   file: string;
 };
 
-/** Not in the file: where it lies depends on it. */
-const NOT_IN_FILE = new Set(['IRONCLAW_STATE']);
+/** Not in the file. */
+const NOT_IN_FILE = new Set([
+  // Where the file lies depends on it.
+  'IRONCLAW_STATE',
+  // Read by commands that know no state folder.
+  'IRONCLAW_MISSIONS_IDLE_SECONDS',
+  'IRONCLAW_MISSIONS_WARM',
+]);
 
 /**
  * Reads the garrison's settings: the environment, under it `IRONCLAW_CONFIG` (default: config.json

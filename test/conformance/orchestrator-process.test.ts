@@ -84,6 +84,17 @@ describe('where no system runs', () => {
   });
 });
 
+test('a setting out of its bounds is told before anything is started', async () => {
+  await using it = missionRig({ IRONCLAW_MISSIONS_IDLE_SECONDS: 'soon' });
+  const { code, json } = await it.api('mission-state');
+  expect([code, json.error_code, json.data.field]).toEqual([
+    1,
+    'USAGE_ERROR',
+    'IRONCLAW_MISSIONS_IDLE_SECONDS',
+  ]);
+  expect(existsSync(join(it.root, '.git/ironclaw'))).toBe(false);
+});
+
 test('a running `ironclaw up` is used, with its token, and no broker is started', async () => {
   await using broker = await startTestBroker();
   await using it = missionRig();

@@ -15,7 +15,14 @@ import { MISSION_STREAM } from '#libs/missionlog';
 import { MISSIONS } from '#streams';
 import type { Logger } from 'pino';
 import { readRunning } from '../supervisor/running.ts';
-import { type Home, type HomeBroker, homeOf, readHomeBroker, runningPid } from './home.ts';
+import {
+  type Home,
+  type HomeBroker,
+  homeOf,
+  idleMsOf,
+  readHomeBroker,
+  runningPid,
+} from './home.ts';
 import type { Repository } from './repository.ts';
 import { inTurn } from './turn.ts';
 
@@ -36,6 +43,7 @@ const SERVE = fileURLToPath(new URL('./serve.ts', import.meta.url));
  * `ironclaw up` on IRONCLAW_STATE (or `.ironclaw` here or in the repository), else the
  * repository's own, which is started where it does not run.
  * @throws {DEPENDENCY_UNAVAILABLE | BROKER_TOO_OLD | BROKER_MISSING}
+ * @throws {INVALID_REQUEST} a setting is out of its bounds
  */
 export async function connectMissions(
   repository: Repository,
@@ -44,6 +52,8 @@ export async function connectMissions(
   logger: Logger,
   connections?: Connections,
 ): Promise<Broker> {
+  // Told here, as nobody reads what a process in the background has to say.
+  idleMsOf(env);
   const named = namedBroker(repository, env, cwd);
   const open = (target: Target, timeoutMs: number): Promise<Broker> =>
     reuse(connections, target, async () => {

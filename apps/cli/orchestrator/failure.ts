@@ -20,7 +20,8 @@ export function toRefusal(error: unknown): OrchestratorRefusal {
   }
   const data = { reason: error.message, cause_code: error.code, ...fieldOf(error) };
   if (AWAY.has(error.code)) return refusal('HOST_UNAVAILABLE', data);
-  if (error.code === 'PAYLOAD_TOO_LARGE') return refusal('USAGE_ERROR', data);
+  if (['PAYLOAD_TOO_LARGE', 'INVALID_REQUEST'].includes(error.code))
+    return refusal('USAGE_ERROR', data);
   return refusal('INTERNAL_ERROR', data);
 }
 

@@ -1,5 +1,6 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { invalid, MISSIONS_IDLE } from '#libs/contracts';
 
 /** Where the broker that commands start for a repository keeps what it has; never tracked by git. */
 export function homeOf(gitDir: string) {
@@ -16,6 +17,16 @@ export function homeOf(gitDir: string) {
     warmLock: join(folder, 'warm.lock'),
     clock: join(folder, 'clock.json'),
   };
+}
+
+/**
+ * How long what commands have started may be idle (IRONCLAW_MISSIONS_IDLE_SECONDS), ms.
+ * @throws {INVALID_REQUEST} it is out of its bounds
+ */
+export function idleMsOf(env: Readonly<Record<string, string | undefined>>): number {
+  const seconds = Number(env.IRONCLAW_MISSIONS_IDLE_SECONDS || MISSIONS_IDLE.standard);
+  if (seconds >= 1 && seconds <= MISSIONS_IDLE.max) return seconds * 1_000;
+  throw invalid('IRONCLAW_MISSIONS_IDLE_SECONDS', `must be 1 to ${MISSIONS_IDLE.max}`);
 }
 
 export type Home = ReturnType<typeof homeOf>;

@@ -5,9 +5,8 @@ import { applyStreams, connectBroker, startBroker } from '#libs/broker';
 import { isAppError } from '#libs/contracts';
 import { MISSIONS } from '#streams';
 import { pino } from 'pino';
-import { homeOf, removeHomeBroker, writeHomeBroker } from './home.ts';
+import { homeOf, idleMsOf, removeHomeBroker, writeHomeBroker } from './home.ts';
 
-const IDLE_SECONDS_DEFAULT = 600;
 const LOOKS_PER_IDLE = 10;
 const LOOK_MS_MAX = 5_000;
 
@@ -43,7 +42,7 @@ async function serve(gitDir: string): Promise<void> {
     const why = await Promise.race([
       stopping.promise,
       server.exited.then(() => 'the broker ended'),
-      untilIdle(requests, idleMs()).then(() => 'idle'),
+      untilIdle(requests, idleMsOf(process.env)).then(() => 'idle'),
     ]);
     logger.info({ why }, 'stopping');
     // From here on nobody new comes; who is here already sees a broker that is away.
@@ -52,11 +51,6 @@ async function serve(gitDir: string): Promise<void> {
   } finally {
     await server.stop();
   }
-}
-
-function idleMs(): number {
-  const seconds = Number(process.env.IRONCLAW_MISSIONS_IDLE_SECONDS || IDLE_SECONDS_DEFAULT);
-  return (Number.isFinite(seconds) && seconds > 0 ? seconds : IDLE_SECONDS_DEFAULT) * 1_000;
 }
 
 /** Resolves when the count of requests, but for our own looks, has stood still for so long. */

@@ -8,13 +8,12 @@ import { z } from 'zod';
 import warm from '../warm.cjs';
 import type { Reply } from './answer.ts';
 import { type Connections, closeConnections } from './connect.ts';
-import { homeOf, runningPid } from './home.ts';
+import { homeOf, idleMsOf, runningPid } from './home.ts';
 import { runSpecKitty } from './spec-kitty.ts';
 import { inTurn } from './turn.ts';
 
 /** Longest request: every flag may have its longest value. */
 const REQUEST_CHARS_MAX = 1_048_576;
-const IDLE_SECONDS_DEFAULT = 600;
 const SILENT_MS = 120_000;
 
 const request = z.strictObject({
@@ -39,7 +38,7 @@ async function keepWarm(gitDir: string): Promise<void> {
   let idle: NodeJS.Timeout | undefined;
   const rest = () => {
     clearTimeout(idle);
-    if (running === 0) idle = setTimeout(() => stopping.resolve(), idleMs());
+    if (running === 0) idle = setTimeout(() => stopping.resolve(), idleMsOf(process.env));
   };
   const server = createServer((socket) => {
     running += 1;
@@ -126,11 +125,6 @@ function write(path: string, told: { pid: number; port: number; token: string })
   const text = JSON.stringify({ ...told, program: warm.program, changed: warm.changedAt() });
   writeFileSync(temporary, `${text}\n`, { mode: 0o600 });
   renameSync(temporary, path);
-}
-
-function idleMs(): number {
-  const seconds = Number(process.env.IRONCLAW_MISSIONS_IDLE_SECONDS || IDLE_SECONDS_DEFAULT);
-  return (Number.isFinite(seconds) && seconds > 0 ? seconds : IDLE_SECONDS_DEFAULT) * 1_000;
 }
 
 const gitDir = process.argv[2] ?? '';
