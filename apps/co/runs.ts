@@ -87,7 +87,7 @@ export function createRuns(context: RoleContext, playbooks: Playbooks, settings:
         ? log.defaults.newId()
         : runIdFor(config.garrisonId, theaterId, request_id);
     const place = { run_id: runId, theater_id: theaterId };
-    const { governance, inputs, variables, settings: own } = input;
+    const { governance, inputs, mission, variables, settings: own } = input;
     const request = {
       objective,
       theaterId,
@@ -98,6 +98,7 @@ export function createRuns(context: RoleContext, playbooks: Playbooks, settings:
       settings: own,
       inputs,
       governance,
+      mission,
       autopilot,
     };
     const requestDigest = sha256(canonicalize(request) ?? '');
@@ -117,6 +118,7 @@ export function createRuns(context: RoleContext, playbooks: Playbooks, settings:
         ...(own && { settings: own }),
         ...(inputs && { inputs }),
         ...(governance && { governance }),
+        ...(mission && { mission }),
       }),
     );
     const created = appended[0];

@@ -99,6 +99,7 @@ export {
   type MissionEventType,
   normaliseEventId,
 } from './missions.ts';
+export { isMissionBranch, type MissionRef, missionRef } from './mission-ref.ts';
 export {
   ORCHESTRATOR_ERRORS,
   type OrchestratorCode,

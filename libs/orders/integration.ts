@@ -61,14 +61,20 @@ export function failIntegration(
   });
 }
 
-/** The result is on the mainline as `commitSha`. */
+/** The result is on `mainline`, the theater's or the mission's branch, as `commitSha`. */
 export function integrated(
   order: OrderState,
   command: { commitSha: string; mainline: string },
 ): Decision {
   if (order.integration?.state === 'INTEGRATED') return decided();
   const { commitSha: commit_sha, mainline } = command;
-  return move(order, 'INTEGRATED', { attempt: order.attempt, commit_sha, mainline });
+  const { attempt, mission } = order;
+  return move(order, 'INTEGRATED', {
+    attempt,
+    commit_sha,
+    mainline,
+    ...(mission && { mission }),
+  });
 }
 
 function move(

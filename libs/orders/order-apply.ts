@@ -115,6 +115,7 @@ export const define: Apply<'ORDER_CREATED'> = (next, { payload, ts }) => {
   next.prompt = payload.prompt ?? null;
   next.outputs = payload.outputs ?? [];
   next.inputs = payload.inputs ?? [];
+  next.mission = payload.mission ?? null;
   next.approval = payload.approval ?? false;
   next.ask = payload.ask ?? false;
   next.remedy = payload.remedy ?? null;

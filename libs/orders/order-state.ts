@@ -2,6 +2,7 @@ import type {
   Constraints,
   GateResult,
   InputRef,
+  MissionRef,
   OutputSpec,
   Profile,
   PromptSpec,
@@ -105,6 +106,8 @@ export type OrderDraft = {
   prompt: PromptSpec | null;
   outputs: readonly OutputSpec[];
   inputs: readonly InputRef[];
+  /** The work package that it is for; it works on that one's branch instead of the mainline. */
+  mission: MissionRef | null;
   /** A person must approve the result before it is integrated. */
   approval: boolean;
   /** A person decides whether it is tried again where nothing else helps. */
@@ -196,6 +199,7 @@ function blankOrder(ids: OrderIds, attempt: number, updatedAt: string): OrderDra
     prompt: null,
     outputs: [],
     inputs: [],
+    mission: null,
     approval: false,
     ask: false,
     remedy: null,

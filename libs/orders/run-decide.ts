@@ -4,6 +4,7 @@ import {
   type InputRef,
   invalid,
   LIMITS,
+  type MissionRef,
   type ObjectRef,
 } from '#libs/contracts';
 import { artifactsOf, type RunAggregate, totalCost } from './aggregate.ts';
@@ -48,6 +49,7 @@ export type CreateRun = {
   settings?: Record<string, string | number | boolean>;
   inputs?: InputRef[];
   governance?: Governance;
+  mission?: MissionRef;
   autopilot: boolean;
 };
 
@@ -69,7 +71,7 @@ export function createRun(agg: RunAggregate, command: CreateRun): Decision {
   };
   const { requestId, requestDigest, playbook, playbookVersion, variables, settings, inputs } =
     command;
-  const { governance } = command;
+  const { governance, mission } = command;
   const payload = {
     user_id: command.userId,
     objective: command.objective,
@@ -82,6 +84,7 @@ export function createRun(agg: RunAggregate, command: CreateRun): Decision {
     ...(settings && { settings }),
     ...(inputs && { inputs }),
     ...(governance && { governance }),
+    ...(mission && { mission }),
   };
   return decided(runEvent(place, 'RUN_CREATED', payload));
 }
@@ -125,7 +128,13 @@ function orderOf(
   const order =
     agg.orders.get(order_id) ?? unknownOrder({ order_id, run_id, theater_id, garrison_id });
   if (order.created) return [];
-  const payload = { ...fields, step, depends_on: depends_on.map(idOf) };
+  const { mission } = run;
+  const payload = {
+    ...fields,
+    step,
+    depends_on: depends_on.map(idOf),
+    ...(mission && { mission }),
+  };
   return [orderEvent(order, 'ORDER_CREATED', payload)];
 }
 

@@ -1,4 +1,4 @@
-import type { InputRef, ObjectRef, StoredEvent } from '#libs/contracts';
+import type { InputRef, MissionRef, ObjectRef, StoredEvent } from '#libs/contracts';
 import { ABSENT, LIMITS } from '#libs/contracts';
 import {
   type Anomaly,
@@ -43,6 +43,8 @@ export type RunDraft = {
   /** Settings of this run alone. */
   settings: Readonly<Record<string, string | number | boolean>>;
   inputs: readonly InputRef[];
+  /** The work package of a mission that it does. */
+  mission: MissionRef | null;
   /** True: it goes from plan to reply by itself. */
   autopilot: boolean;
   planned: boolean;
@@ -103,6 +105,7 @@ function initialRun(event: StoredEvent): RunDraft {
     variables: {},
     settings: {},
     inputs: [],
+    mission: null,
     autopilot: false,
     planned: false,
     dispatched: false,
@@ -218,6 +221,7 @@ function define(next: RunDraft, event: StoredEvent & { type: 'RUN_CREATED' }): v
   next.settings = payload.settings ?? {};
   next.variables = payload.variables ?? {};
   next.inputs = payload.inputs ?? [];
+  next.mission = payload.mission ?? null;
   next.autopilot = payload.autopilot ?? false;
   if (next.autopilot) next.clock_from ??= event.ts;
 }

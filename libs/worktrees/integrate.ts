@@ -8,7 +8,7 @@ import {
   requireCommitInput,
   writeCommit,
 } from './commits.ts';
-import { type Hold, MAINLINE_LOCK, withLock } from './lock.ts';
+import { type Hold, MAINLINE_LOCK, orderLock, withLock } from './lock.ts';
 import { finishPromotion, promote } from './mainline.ts';
 import { mergeTrees } from './merge.ts';
 import { fileDetail, requireBranch, requireId, worktreeNotFound } from './names.ts';
@@ -39,9 +39,10 @@ export type IntegrateInput = {
 };
 
 /**
- * Merges an order's branch into the mainline, always as a commit of its own with the trailers
- * `Order:` and `Branch-Head:`; one call at a time for a repository, across processes. Repeating
- * answers the same commit. On any error mainline, index and checkout are as before.
+ * Merges an order's branch into the theater's `mainline`, which for work of a mission names the
+ * lane's branch, always as a commit of its own with the trailers `Order:` and `Branch-Head:`; one
+ * call at a time for a repository, across processes. Repeating answers the same commit. On any error
+ * mainline, index and checkout are as before.
  * @throws {MERGE_CONFLICT} with `details.files`.
  * @throws {MAINLINE_DIRTY} if the user's checkout of the mainline has edits in the same files.
  * @throws {VERSION_CONFLICT} if the branch is no longer at `expectedSha`.
@@ -75,7 +76,11 @@ async function merge(hold: Hold, input: IntegrateInput): Promise<Integration> {
   const message = withTrailers(input.message, input.orderId, wanted);
   const parents = [mainlineBefore, wanted];
   const commitSha = writeCommit(gitDir, { tree, parents, author, timestampSec, message });
-  await promote(hold, theater, mainlineBefore, commitSha, { author, timestampSec, message });
+  const log = { author, timestampSec, message };
+  // A lane's checkout is made under its branch's lock: either it is there, or it starts from here.
+  await withLock(gitDir, orderLock(theater.mainline), () =>
+    promote(hold, theater, mainlineBefore, commitSha, log),
+  );
   return { commitSha, alreadyMerged: false, mainlineBefore };
 }
 

@@ -1,6 +1,7 @@
 import { appendFileSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { AppError } from '#libs/contracts';
+import { findCheckout } from './branch_checkout.ts';
 import { makeFile, removeFile, writeTreeFiles } from './checkout.ts';
 import { type Author, loadCommit } from './commits.ts';
 import {
@@ -17,7 +18,7 @@ import {
 } from './index_file.ts';
 import { type Claim, type Hold, stateDir } from './lock.ts';
 import { fileDetail } from './names.ts';
-import { branchRef, findRef, headBranch, moveRef, readText } from './refs.ts';
+import { branchRef, findRef, moveRef, readText } from './refs.ts';
 import { readState } from './scan.ts';
 import type { Theater } from './theater.ts';
 import { type Change, diffTrees, Mode, type TreeFile } from './trees.ts';
@@ -26,8 +27,9 @@ import { type Change, diffTrees, Mode, type TreeFile } from './trees.ts';
 type Journal = { mainline: string; from: string; to: string };
 
 /**
- * Moves the mainline from one commit to another and its checkout along, if HEAD is on it. Only the
- * files that differ are looked at and written; other edits of the user stay as they are.
+ * Moves the mainline from one commit to another and its checkout along, if it has one: the main
+ * one, or a linked worktree as of a mission's lane. Only the files that differ are looked at and
+ * written; other edits of the user stay as they are.
  * @throws {MAINLINE_DIRTY} before anything moves, if one of those files has changes of its own.
  * @throws {VERSION_CONFLICT} if the mainline is no longer at `from`.
  */
@@ -40,23 +42,25 @@ export async function promote(
 ): Promise<void> {
   const { gitDir, mainline } = theater;
   const ref = branchRef(mainline);
-  if (headBranch(gitDir) !== mainline) {
+  const checkout = findCheckout(theater, mainline);
+  if (checkout === undefined) {
     await moveRef(hold, gitDir, ref, to, from);
     return;
   }
+  const indexPath = join(checkout.adminPath, 'index');
   // From here to the end a git command of the user waits for us, or we for it.
-  const indexClaim = await hold.claim(join(gitDir, 'index'));
+  const indexClaim = await hold.claim(indexPath);
   let done = false;
   try {
-    const index = readIndex(join(gitDir, 'index'));
+    const index = readIndex(indexPath);
     const changes = await changesBetween(gitDir, from, to);
-    const dirty = findDirty(theater.repoPath, index, changes);
+    const dirty = findDirty(checkout.path, index, changes);
     if (dirty.length > 0) throw mainlineDirty(dirty);
     const journal: Journal = { mainline, from, to };
     hold.write(journalPath(gitDir), JSON.stringify(journal));
     await moveRef(hold, gitDir, ref, to, from);
-    appendReflog(gitDir, ref, from, to, log);
-    await updateCheckout(hold, theater, index, changes, indexClaim);
+    appendReflog([join(gitDir, 'logs', ref), headLog(checkout.adminPath)], from, to, log);
+    await updateCheckout(hold, gitDir, checkout.path, index, changes, indexClaim);
     done = true;
     rmSync(journalPath(gitDir));
   } finally {
@@ -87,7 +91,8 @@ export async function adopt(
     const bytes = formatIndex([...carryOver(kept, index.mtimeNs), ...entries]);
     hold.write(journalPath(gitDir), JSON.stringify({ mainline, from, to } satisfies Journal));
     await moveRef(hold, gitDir, branchRef(mainline), to, from);
-    appendReflog(gitDir, branchRef(mainline), from, to, log);
+    const logs = [join(gitDir, 'logs', branchRef(mainline)), headLog(gitDir)];
+    appendReflog(logs, from, to, log);
     indexClaim.commit(bytes);
     done = true;
     rmSync(journalPath(gitDir));
@@ -98,29 +103,35 @@ export async function adopt(
 
 /** Files that stop a move of the mainline, because the checkout has changes of its own in them. */
 export async function dirtyFiles(theater: Theater, from: string, to: string): Promise<string[]> {
-  const { gitDir, mainline, repoPath } = theater;
-  if (headBranch(gitDir) !== mainline) return [];
-  const index = readIndex(join(gitDir, 'index'));
-  return findDirty(repoPath, index, await changesBetween(gitDir, from, to));
+  const checkout = findCheckout(theater, theater.mainline);
+  if (checkout === undefined) return [];
+  const index = readIndex(join(checkout.adminPath, 'index'));
+  return findDirty(checkout.path, index, await changesBetween(theater.gitDir, from, to));
 }
 
-/** Brings the checkout to where the mainline is, if the process that moved it died before that. */
+/**
+ * Brings the checkout to where its branch is, if the process that moved that died before it: a
+ * theater's mainline or a lane of a mission, whichever it was.
+ */
 export async function finishPromotion(hold: Hold, theater: Theater): Promise<void> {
   const { gitDir } = theater;
   const text = readText(journalPath(gitDir));
   if (text === undefined) return;
   const journal = JSON.parse(text) as Journal;
   const moved = findRef(gitDir, branchRef(journal.mainline)) === journal.to;
+  const checkout = findCheckout(theater, journal.mainline);
   // Not moved: it died before the ref. Moved on, or HEAD elsewhere: the user has taken over.
-  if (moved && headBranch(gitDir) === journal.mainline) {
-    const indexClaim = await hold.claim(join(gitDir, 'index'));
+  if (moved && checkout !== undefined) {
+    const { path, adminPath } = checkout;
+    const indexClaim = await hold.claim(join(adminPath, 'index'));
     let done = false;
     try {
-      const index = readIndex(join(gitDir, 'index'));
+      const index = readIndex(join(adminPath, 'index'));
       const changes = await changesBetween(gitDir, journal.from, journal.to);
-      const untouched = changes.filter((change) => isEither(theater, change));
+      const untouched = changes.filter((change) => isEither(path, change));
       const edited = changes.filter((change) => !untouched.includes(change));
-      await updateCheckout(hold, theater, withoutFiles(index, edited), untouched, indexClaim);
+      const unedited = withoutFiles(index, edited);
+      await updateCheckout(hold, gitDir, path, unedited, untouched, indexClaim);
       done = true;
     } finally {
       if (!done) indexClaim.abort();
@@ -193,12 +204,12 @@ function blockedAt(dir: string, path: string): string | undefined {
 }
 
 /** True if a file is as before or as after the move, or missing: nothing of the user is in it. */
-function isEither(theater: Theater, change: Change): boolean {
-  if (blockedAt(theater.repoPath, change.path) !== undefined) return false;
-  const stat = lstatSync(join(theater.repoPath, change.path), { throwIfNoEntry: false });
+function isEither(dir: string, change: Change): boolean {
+  if (blockedAt(dir, change.path) !== undefined) return false;
+  const stat = lstatSync(join(dir, change.path), { throwIfNoEntry: false });
   if (!stat) return true;
   if (stat.isDirectory()) return change.after?.mode === Mode.gitlink;
-  const state = readState(theater.repoPath, change.path);
+  const state = readState(dir, change.path);
   return [change.before, change.after].some(
     (side) => side !== undefined && state?.oid === side.oid && state.mode === side.mode,
   );
@@ -216,21 +227,21 @@ function withoutFiles(index: GitIndex, edited: readonly Change[]): GitIndex {
 
 async function updateCheckout(
   hold: Hold,
-  theater: Theater,
+  gitDir: string,
+  dir: string,
   index: GitIndex,
   changes: readonly Change[],
   indexClaim: Claim,
 ): Promise<void> {
-  const { gitDir, repoPath } = theater;
   const skipped = new Set(
     index.entries.filter((entry) => entry.skipWorktree).map((entry) => entry.path),
   );
   const wanted = changes.filter((change) => !skipped.has(change.path));
   for (const { path, before, after } of wanted) {
-    if (before && !after && before.mode !== Mode.gitlink) removeFile(repoPath, path);
+    if (before && !after && before.mode !== Mode.gitlink) removeFile(dir, path);
   }
   const files = wanted.flatMap(({ after }) => (after ? [after] : []));
-  const written = await writeTreeFiles(gitDir, repoPath, files, (file, full, bytes) => {
+  const written = await writeTreeFiles(gitDir, dir, files, (file, full, bytes) => {
     const from = hold.temp();
     makeFile(from, file.mode, bytes);
     renameSync(from, full);
@@ -250,18 +261,20 @@ function mainlineDirty(files: string[]): AppError {
   return new AppError('MAINLINE_DIRTY', { files: text }, { details });
 }
 
+function headLog(adminPath: string): string {
+  return join(adminPath, 'logs', 'HEAD');
+}
+
 // Where the user's git keeps reflogs, the promotion is found there as well.
 function appendReflog(
-  gitDir: string,
-  ref: string,
+  paths: readonly string[],
   from: string,
   to: string,
   log: { author: Author; timestampSec: number; message: string },
 ): void {
   const who = `${log.author.name} <${log.author.email}> ${log.timestampSec} +0000`;
   const subject = log.message.split('\n', 1)[0];
-  for (const name of [ref, 'HEAD']) {
-    const path = join(gitDir, 'logs', name);
+  for (const path of paths) {
     if (!lstatSync(path, { throwIfNoEntry: false })) continue;
     appendFileSync(path, `${from} ${to} ${who}\tironclaw: ${subject}\n`);
   }

@@ -20,7 +20,7 @@ function listAnomalies(finder: 'orders' | 'runs') {
 
 export const ordersView: View<StoredEvent> = aggregateView<StoredEvent, OrderState>({
   name: 'orders',
-  version: 3,
+  version: 4,
   idOf: (event) => event.order_id,
   evolve: evolveOrder,
   columns: {
@@ -33,7 +33,7 @@ export const ordersView: View<StoredEvent> = aggregateView<StoredEvent, OrderSta
 
 export const runsView: View<StoredEvent> = aggregateView<StoredEvent, RunState>({
   name: 'runs',
-  version: 1,
+  version: 2,
   idOf: (event) => event.run_id,
   evolve: evolveRun,
   columns: { theater_id: (run) => run.theater_id, status: (run) => run.status },

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { id } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
+import { isMissionBranch, missionRef } from '../mission-ref.ts';
 import { governance, inputRef } from '../shapes.ts';
 import { healthOf, orderStatus, runStatus } from './common.ts';
 import { endpoint } from './endpoint.ts';
@@ -44,6 +45,13 @@ export const CO = {
       settings: runSettings.optional(),
       /** The project and phase that its work belongs to. */
       governance: governance.optional(),
+      /** The work package that it does: its orders work on the branch instead of the mainline. */
+      mission: missionRef
+        .refine(({ mission_slug, branch }) => isMissionBranch(mission_slug, branch), {
+          path: ['branch'],
+          error: 'must be a branch of the mission: kitty/mission-<slug>… or kitty/review-<slug>-…',
+        })
+        .optional(),
       /** Files already in the object store; `message.md` is the user's text. */
       inputs: z.array(inputRef).max(LIMITS.inputFiles).optional(),
       /** True: plan, dispatch and synthesize follow by themselves. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { id, nullableId, timestamp } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
+import { missionRef } from '../mission-ref.ts';
 import { endpoint, type Role } from './endpoint.ts';
 
 const count = z.coerce.number().int();
@@ -34,6 +35,7 @@ export const runView = z.looseObject({
   objective: z.string().nullable(),
   status: runStatus,
   order_ids: z.array(id).readonly(),
+  mission: missionRef.nullable(),
   created_at: timestamp,
   ended_at: timestamp.nullable(),
   version: z.int(),
@@ -51,6 +53,7 @@ export const orderView = z.looseObject({
   artifacts: z.array(z.looseObject({ path: z.string(), type: z.string() })).readonly(),
   aar: z.looseObject({ path: z.string() }).nullable(),
   commit_sha: z.string().nullable(),
+  mission: missionRef.nullable(),
   version: z.int(),
 });
 

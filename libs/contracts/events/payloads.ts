@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { commitSha, id, relativePath, timestamp } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
+import { missionRef } from '../mission-ref.ts';
 import {
   artifact,
   constraints,
@@ -51,6 +52,8 @@ export const PAYLOADS = {
     max_cost_micro_usd: z.int().min(0),
     /** Of all its orders that name none. */
     governance,
+    /** The work package that it does, and the branch that its orders work on. */
+    mission: missionRef,
   }),
   runUpdated: partial({
     objective: text,
@@ -82,6 +85,7 @@ export const PAYLOADS = {
     depends_on: z.array(id).max(LIMITS.ordersPerRun),
     gate_profile: z.string().max(128),
     governance,
+    mission: missionRef,
     prompt: promptSpec,
     outputs: z.array(outputSpec).max(64),
     inputs: z.array(inputRef).max(LIMITS.inputFiles),
@@ -155,7 +159,13 @@ export const PAYLOADS = {
     gates: z.array(gateResult).max(64),
     files: z.array(z.string().max(1_024)).max(256),
   }),
-  integrated: partial({ attempt, commit_sha: commitSha, mainline: z.string().max(256) }),
+  integrated: partial({
+    attempt,
+    commit_sha: commitSha,
+    /** The branch that it was promoted to. */
+    mainline: z.string().max(256),
+    mission: missionRef,
+  }),
   escalationRaised: partial({
     escalation_id: id,
     severity,
