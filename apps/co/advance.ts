@@ -1,3 +1,4 @@
+import { isAppError } from '#libs/contracts';
 import { Later } from '#libs/eventlog';
 import {
   cancelLiveOrders,
@@ -70,13 +71,26 @@ function createTake(tools: Tools): Take {
     }
   };
 
+  /** Nothing brings back the branch of a mission that is gone. */
+  const orRefused = async (place: RunPlace, work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      if (!isAppError(error, 'BRANCH_REFUSED')) throw error;
+      const { code, message: reason } = error;
+      await runs.decide(place, (now) => failRun(now, { code, reason, stage: 'execution' }));
+    }
+  };
+
   return async (place, agg, step) => {
     switch (step.do) {
       case 'plan':
         await orFail(place, () => runs.plan(place));
         return true;
       case 'enqueue':
-        for (const orderId of step.orderIds) await enqueue(tools, place, agg, orderId);
+        await orRefused(place, async () => {
+          for (const orderId of step.orderIds) await enqueue(tools, place, agg, orderId);
+        });
         return true;
       case 'reissue':
         await reissue(tools, place, agg, step);

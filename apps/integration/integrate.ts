@@ -8,7 +8,7 @@ import {
   passIntegration,
   startIntegration,
 } from '#libs/orders';
-import type { OrderCommands, OrderPlace, RoleContext } from '#libs/runtime';
+import { type OrderCommands, type OrderPlace, type RoleContext, theaterFor } from '#libs/runtime';
 import {
   assertWorktree,
   integrate as merge,
@@ -37,12 +37,13 @@ export type Promoted = {
 const AUTHOR = { name: 'IronClaw', email: 'ironclaw@localhost' };
 
 /**
- * Checks one order and merges its branch into the mainline. Every step can be repeated: what was
+ * Checks one order and merges its branch into the mainline, or for work of a mission into the
+ * mission's branch. Every step can be repeated: what was
  * merged already only has to be told, the rest is checked anew, as events alone open no gate.
  * @throws {GATE_FAILED} {MERGE_CONFLICT} {MAINLINE_DIRTY} {VERSION_CONFLICT} (the branch has moved on
  *   since its gates passed) INTEGRATION_FAILED is told, the mainline is as it was
  * @throws {THEATER_NOT_FOUND} {WORKTREE_NOT_FOUND} {PATH_OUTSIDE_THEATER}
- *   {UNKNOWN_GATE_PROFILE} nothing was begun
+ *   {UNKNOWN_GATE_PROFILE} {BRANCH_REFUSED} nothing was begun
  */
 export async function integrateOrder(
   context: RoleContext,
@@ -52,12 +53,13 @@ export async function integrateOrder(
   signal?: AbortSignal,
 ): Promise<Promoted> {
   const { theater_id, order_id } = input;
-  const theater = await context.theaters.get(theater_id);
+  const home = await context.theaters.get(theater_id);
   const profile = gates.profile(input.gate_profile);
   const place = { theater_id, order_id };
   const known = await orders.load(place);
   const before = promotedBefore(known);
   if (before !== undefined) return before;
+  const theater = theaterFor(home, known);
   let checked = await mergedBefore(theater, known);
   // What is merged has only to be told of; its worktree may be gone with its run.
   let branch = checked && known.worktree?.branch;
@@ -83,16 +85,16 @@ export async function integrateOrder(
   return { order_id, commit_sha: merged, gates: results, duplicate: false };
 }
 
-/** Tells that an order cannot be promoted as no gates of its profile's name are there. */
+/** Tells that an order cannot be promoted as no gates of its profile's name, or no branch, are there. */
 export async function refuseOrder(
   orders: OrderCommands,
   place: OrderPlace,
-  message: string,
+  { gate, message }: { gate: 'profile' | 'branch'; message: string },
 ): Promise<void> {
   await orders.decide(place, (order) =>
     startIntegration(order, { gateProfile: order.gate_profile ?? 'default' }),
   );
-  await orders.decide(place, (order) => failing(order, { gate: 'profile', message, gates: [] }));
+  await orders.decide(place, (order) => failing(order, { gate, message, gates: [] }));
 }
 
 /** A commit and what the gates said about it. */

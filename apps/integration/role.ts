@@ -57,7 +57,12 @@ export async function start(context: RoleContext): Promise<RunningRole> {
         await integrateOrder(context, orders, gates, input, signal);
       } catch (error) {
         if (isAppError(error, 'UNKNOWN_GATE_PROFILE')) {
-          await refuseOrder(orders, { theater_id, order_id }, error.message);
+          const { message } = error;
+          await refuseOrder(orders, { theater_id, order_id }, { gate: 'profile', message });
+        } else if (isAppError(error, 'BRANCH_REFUSED')) {
+          // The mission was merged meanwhile, and its lanes went.
+          const { message } = error;
+          await refuseOrder(orders, { theater_id, order_id }, { gate: 'branch', message });
         } else if (isAppError(error, 'WORKTREE_NOT_FOUND')) {
           // It was removed with its run, which was cancelled or failed meanwhile.
           if (!(await hasEnded(order))) throw error;

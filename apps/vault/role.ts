@@ -23,6 +23,7 @@ import {
 } from '#libs/worktrees';
 import { existsSync } from 'node:fs';
 import { createHash } from 'node:crypto';
+import { mergeMission, startLane } from './missions.ts';
 import { NOT_IN_GIT, preparedFiles } from './prepare.ts';
 import { constraintsIn, setAside } from './quarantine.ts';
 import { createWorktrees } from './worktrees.ts';
@@ -41,6 +42,8 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     (state, events) => events.reduce(evolveTheater, state),
   );
   const timestampSec = (): number => Math.floor(log.defaults.now().getTime() / 1000);
+
+  const stamp = () => ({ author: AUTHOR, timestampSec: timestampSec() });
 
   /** The theater that holds the worktree of an order; where none does, one that knows the order. */
   const theaterOf = async (orderId: string): Promise<Theater> => {
@@ -134,6 +137,10 @@ export async function start(context: RoleContext): Promise<RunningRole> {
         text: new TextDecoder().decode(bytes),
       };
     },
+
+    startLane: async (input) => startLane(await theaters.get(input.theater_id), input, stamp()),
+    mergeMission: async (input) =>
+      mergeMission(await theaters.get(input.theater_id), input, stamp()),
 
     health: healthHandler(context, 'vault'),
   });

@@ -8,7 +8,7 @@ import {
   worktreeReady,
   worktreeRemoved,
 } from '#libs/orders';
-import type { OrderCommands, OrderPlace, RoleContext } from '#libs/runtime';
+import { type OrderCommands, type OrderPlace, type RoleContext, theaterFor } from '#libs/runtime';
 import {
   archiveWorktree,
   createWorktree,
@@ -30,6 +30,12 @@ export function createWorktrees({ log, config }: RoleContext, orders: OrderComma
     return orders.load(place, await subjectVersion(log.broker, subject));
   };
 
+  const makeNow = async (theater: Theater, input: CreateInput) => {
+    const { order_id, run_id } = input;
+    const order = await loadNewest({ theater_id: theater.theaterId, order_id, run_id });
+    return make(orders, theaterFor(theater, order), input);
+  };
+
   /**
    * Two processes may make the worktree of one attempt at once, or one late, when a unit works in it
    * already: only an order that still waits gets one, and only what is of an earlier attempt goes.
@@ -44,13 +50,13 @@ export function createWorktrees({ log, config }: RoleContext, orders: OrderComma
       }
       const present = presentWorktree(order);
       if (present !== null && present.attempt < attempt) await clear(orders, theater, order_id);
-      return make(orders, theater, input);
+      return make(orders, theaterFor(theater, order), input);
     });
 
   return {
     create: (theater: Theater, input: CreateInput) =>
       input.attempt === undefined
-        ? make(orders, theater, input)
+        ? makeNow(theater, input)
         : makeForAttempt(theater, input, input.attempt),
     archive: (theater: Theater, orderId: string) => archive(orders, theater, orderId),
     remove: (theater: Theater, orderId: string) => remove(orders, theater, orderId),

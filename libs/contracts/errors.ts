@@ -260,6 +260,24 @@ export const ERRORS = {
     message: 'The worktree of order {id} holds work that is not committed: {files}',
     fix: 'Archive it first with POST /worktrees/{order_id}/archive.',
   },
+  BRANCH_REFUSED: {
+    status: 409,
+    retry: 'never',
+    message: 'The branch {branch} cannot be worked on: {reason}',
+    fix: 'Start the work package first: POST /theaters/{theater_id}/lanes answers its branch.',
+  },
+  LANE_ALLOCATION_FAILED: {
+    status: 409,
+    retry: 'never',
+    message: 'The workspace of {wp_id} could not be made: {reason}',
+    fix: 'Mend what the reason names; nothing that was there has changed.',
+  },
+  PREFLIGHT_FAILED: {
+    status: 409,
+    retry: 'never',
+    message: 'Preflight for {target_branch} failed: {reason}',
+    fix: 'Mend everything in details.errors; target, checkout and staging are as before.',
+  },
   WORKTREE_CONFLICT: {
     status: 409,
     retry: 'never',

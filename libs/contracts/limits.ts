@@ -64,6 +64,8 @@ export const LIMITS = {
   /** One artifact's field values, or one advisory draft, as JSON. */
   projectValueBytes: 128 * 1024,
   missionSlugChars: 200,
+  /** Work packages of a mission whose lanes are made or merged. */
+  missionWps: 200,
   /** Targets of one emit. */
   targetsPerEmit: 64,
   /** Body of a signed delivery; an accepted one, with its receipt, fits in one message. */

@@ -128,6 +128,12 @@ export function openSubtasks(tasksMd: string | undefined, wpId: string): string[
   return sectionLines(tasksMd ?? '', wpId).filter((line) => /^\s*[-*] \[ \]/.test(line));
 }
 
+/** How many boxes of a work package in tasks.md are open and how many are ticked. */
+export function subtaskCounts(tasksMd: string, wpId: string): { open: number; done: number } {
+  const ticked = sectionLines(tasksMd, wpId).filter((line) => /^\s*[-*] \[[xX]\]/.test(line));
+  return { open: openSubtasks(tasksMd, wpId).length, done: ticked.length };
+}
+
 function sectionLines(text: string, wpId: string): string[] {
   const names = new RegExp(`\\b${wpId}\\b`);
   let depth = 0;

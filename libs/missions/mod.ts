@@ -54,6 +54,7 @@ export {
   parseSelector,
   parseTaskFile,
   renderMeta,
+  subtaskCounts,
   taskFiles,
   tickSubtask,
   withAcceptance,

@@ -35,6 +35,8 @@ export function evolveTheater(state: TheaterState | undefined, event: StoredEven
         opened_at: next.opened_at ?? event.ts,
       };
     case 'INTEGRATED':
+      // Work of a mission moves the mission's branch.
+      if (event.payload.mission !== undefined) return next;
       return { ...next, head_sha: event.payload.commit_sha ?? next.head_sha };
     case 'POLICY_UPDATED':
       return { ...next, policy_version: event.payload.policy_version ?? next.policy_version };

@@ -11,6 +11,7 @@ export { loadEngine } from './plans.ts';
 export { healthHandler, type RoleContext, type RunningRole, type StartRole } from './role.ts';
 export { publishJob } from './jobs.ts';
 export { armPeriodic, nextBoundary, PATROL_TIMER } from './periodic.ts';
+export { theaterFor } from './mission-theater.ts';
 export { createTheaterDirectory, type TheaterDirectory } from './theaters.ts';
 export { createOrderCommands, type OrderCommands, type OrderPlace } from './orders.ts';
 export { createGovernance, type GovernanceOf, type GovernedPlace } from './governance.ts';

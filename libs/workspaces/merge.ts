@@ -28,6 +28,7 @@ import { runGit, runHook } from './hooks.ts';
 import { diffPaths, mergeInto, replay } from './join.ts';
 import { checkedOutAt, removeLane } from './lane.ts';
 import type { Plan } from './plan.ts';
+import { removeReviews } from './review.ts';
 import { type Ground, inspect, listed } from './preflight.ts';
 import { reasonOf, type Repository, type Stamp, theaterOf } from './values.ts';
 
@@ -40,6 +41,8 @@ export type MergeInput = Stamp & {
   strategy: MergeStrategy;
   /** Also to origin, before the local branch moves. */
   push: boolean;
+  /** False: the repository's own hooks are not run, as of one whose files units have written. */
+  hooks?: boolean;
   /** What the caller knows to be wrong, told with all the rest. */
   faults?: readonly string[];
 };
@@ -218,10 +221,10 @@ function resumed(
 }
 
 async function hookFault(
-  { repository, strategy, plan }: MergeInput,
+  { repository, strategy, plan, hooks }: MergeInput,
   { from, to }: MergeRecord,
 ): Promise<string | undefined> {
-  if (strategy === 'rebase' || from === to) return undefined;
+  if (hooks === false || strategy === 'rebase' || from === to) return undefined;
   const { tree } = await loadCommit(repository.gitDir, to);
   const files = await listTreeFiles(repository.gitDir, tree, WORKTREE_LIMITS.files);
   const entries = files.map(({ path, mode, oid }) => indexEntry(path, mode, oid, NO_STAMP));
@@ -260,6 +263,7 @@ async function cleanUp(input: MergeInput, record: MergeRecord): Promise<Merged> 
   for (const lane of plan.lanes) {
     const tip = record.tips[lane.branch];
     if (tip !== undefined) await removeLane(repository, plan, lane, tip);
+    await removeReviews(repository, plan, lane);
   }
   const left = plan.lanes.some(({ branch }) => findRef(gitDir, branchRef(branch)) !== undefined);
   const { mission } = record;

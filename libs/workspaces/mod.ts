@@ -8,4 +8,5 @@ export {
 export { merge, type Merged, type MergeInput, type MergeStrategy, preflight } from './merge.ts';
 export { workflowEvidenceMissing } from './evidence.ts';
 export { type Lane, type Plan, planOf, withoutWps, type WorkPackage } from './plan.ts';
+export { startReview } from './review.ts';
 export type { Repository, Stamp } from './values.ts';

@@ -106,6 +106,33 @@ export async function readFileInside(
   return read.bytes;
 }
 
+/**
+ * A file of a theater's main checkout, links never followed; undefined if there is none.
+ * @throws {TOOL_POLICY_VIOLATION} for a symlink; {PAYLOAD_TOO_LARGE} above `maxBytes`.
+ */
+export function readCheckoutFile(
+  { repoPath }: { repoPath: string },
+  path: string,
+  maxBytes: number,
+): Buffer | undefined {
+  const parts = requireFile(path);
+  const read = inFolder(repoPath, parts.slice(0, -1), false, (at) =>
+    readChild(at, parts.at(-1) ?? '', maxBytes),
+  );
+  if (read !== undefined && read.bytes.length > maxBytes) throw tooLarge(path, maxBytes);
+  return read?.bytes;
+}
+
+/** Names of the regular files in a folder of a theater's main checkout; none if it is missing. */
+export function namesInCheckout({ repoPath }: { repoPath: string }, path: string): string[] {
+  const names = inFolder(repoPath, requireFile(path), false, (folder) =>
+    readdirSync(childPath(folder, '.'), { withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ name }) => name),
+  );
+  return (names ?? []).sort();
+}
+
 export type ListedFile = { path: string; bytes: number };
 
 /**

@@ -13,7 +13,7 @@ import { finishPromotion, promote } from './mainline.ts';
 import { mergeTrees } from './merge.ts';
 import { fileDetail, requireBranch, requireId, worktreeNotFound } from './names.ts';
 import { EMPTY_TREE, findObject, writeObject } from './objects.ts';
-import { branchRef, findRef, refMoved } from './refs.ts';
+import { branchRef, findRef, headBranch, refMoved } from './refs.ts';
 import { mainlineSha, type Theater } from './theater.ts';
 
 export type Integration = {
@@ -77,10 +77,10 @@ async function merge(hold: Hold, input: IntegrateInput): Promise<Integration> {
   const parents = [mainlineBefore, wanted];
   const commitSha = writeCommit(gitDir, { tree, parents, author, timestampSec, message });
   const log = { author, timestampSec, message };
+  const move = (): Promise<void> => promote(hold, theater, mainlineBefore, commitSha, log);
+  if (headBranch(gitDir) === theater.mainline) await move();
   // A lane's checkout is made under its branch's lock: either it is there, or it starts from here.
-  await withLock(gitDir, orderLock(theater.mainline), () =>
-    promote(hold, theater, mainlineBefore, commitSha, log),
-  );
+  else await withLock(gitDir, orderLock(theater.mainline), move);
   return { commitSha, alreadyMerged: false, mainlineBefore };
 }
 

@@ -6,7 +6,9 @@ export {
   type FileInput,
   type ListedFile,
   listFiles,
+  namesInCheckout,
   prepareWorktree,
+  readCheckoutFile,
   readFileInside,
   writeFiles,
 } from './files.ts';
@@ -24,7 +26,7 @@ export {
 } from './quarantine.ts';
 export type { Worktree } from './records.ts';
 export { removeWorktree } from './remove.ts';
-export { type OpenedTheater, openTheater, type Theater } from './theater.ts';
+export { hasBranch, type OpenedTheater, openTheater, type Theater } from './theater.ts';
 export type { TreeFile } from './trees.ts';
 export {
   assertWorktree,

@@ -84,6 +84,11 @@ export function mainlineSha(theater: Theater): string {
   return sha;
 }
 
+/** Is there such a branch in the theater's repository? */
+export function hasBranch({ gitDir }: Theater, branch: string): boolean {
+  return findRef(gitDir, branchRef(branch)) !== undefined;
+}
+
 function foldersOf(theaterId: string, repoPath: string, gitDir: string) {
   const parent = dirname(repoPath);
   const ours = basename(repoPath) === 'repo' && basename(parent) === theaterId;

@@ -47,7 +47,8 @@ export function evolveTheater(state: TheaterState | undefined, event: StoredEven
     next.mainline = mainline ?? next.mainline;
     next.head_sha = head_sha ?? next.head_sha;
     next.opened_at ??= event.ts;
-  } else if (event.type === 'INTEGRATED') {
+  } else if (event.type === 'INTEGRATED' && event.payload.mission === undefined) {
+    // Work of a mission moves the mission's branch instead.
     next.head_sha = event.payload.commit_sha ?? next.head_sha;
   }
   return next;

@@ -1,12 +1,27 @@
 import { z } from 'zod';
 import { commitSha, id, nullableId, relativePath } from '../ids.ts';
 import { LIMITS } from '../limits.ts';
+import { missionSlug, missionWpId } from '../mission-ref.ts';
 import { constraints, inputRef, orderFile } from '../shapes.ts';
 import { healthOf } from './common.ts';
 import { endpoint } from './endpoint.ts';
 
 const role = 'vault';
 const path = z.string().min(1).max(4_096);
+/** A mission of a theater, and all its work packages: without lanes.json each is a lane. */
+const missionParts = {
+  theater_id: id,
+  mission_slug: missionSlug,
+  wps: z
+    .array(
+      z.strictObject({
+        wp_id: missionWpId,
+        dependencies: z.array(z.string().max(64)).max(LIMITS.missionWps).default([]),
+      }),
+    )
+    .min(1)
+    .max(LIMITS.missionWps),
+};
 
 export const VAULT = {
   openTheater: endpoint({
@@ -31,7 +46,7 @@ export const VAULT = {
     name: 'create-worktree',
     method: 'POST',
     path: '/worktrees',
-    summary: 'Create the worktree of an order, from the tip of the mainline',
+    summary: 'Create the worktree of an order, from the tip of the mainline or of its mission branch',
     input: z.strictObject({
       theater_id: id,
       order_id: id,
@@ -46,7 +61,7 @@ export const VAULT = {
       attempt: z.int().min(1).optional(),
     }),
     data: z.looseObject({ worktree_path: path, branch: z.string(), created: z.boolean() }),
-    errors: ['THEATER_NOT_FOUND', 'WORKTREE_CONFLICT', 'ILLEGAL_TRANSITION'],
+    errors: ['THEATER_NOT_FOUND', 'WORKTREE_CONFLICT', 'ILLEGAL_TRANSITION', 'BRANCH_REFUSED'],
   }),
   prepareWorktree: endpoint({
     role,
@@ -137,6 +152,70 @@ export const VAULT = {
       text: z.string(),
     }),
     errors: ['THEATER_NOT_FOUND', 'ARTIFACT_NOT_FOUND', 'PAYLOAD_TOO_LARGE'],
+  }),
+  startLane: endpoint({
+    role,
+    name: 'start-lane',
+    method: 'POST',
+    path: '/theaters/{theater_id}/lanes',
+    summary: 'Make the lane of a work package, or its review branch, or answer the one that is there',
+    input: z.strictObject({
+      ...missionParts,
+      wp_id: missionWpId,
+      /** review: a branch of its own at the lane's tip, so that nothing of it reaches the lane. */
+      for: z.enum(['implement', 'review']),
+    }),
+    data: z.looseObject({
+      /** What the orders of the work package name as `mission.branch`. */
+      branch: z.string(),
+      /** Null for a review, which has none. */
+      workspace_path: path.nullable(),
+      lane_id: z.string(),
+      /** The branch that it starts from: the mission's, for a review the lane's. */
+      lane_base_ref: z.string(),
+      /** The work package's file below kitty-specs/, if there is one. */
+      prompt: z.looseObject({ path: relativePath, text: z.string() }).nullable(),
+      /** Boxes of the work package in tasks.md; null: there is no tasks.md. */
+      subtasks: z.looseObject({ open: z.int(), done: z.int() }).nullable(),
+      /** The lane has a commit beyond where it started. */
+      evidence: z.boolean(),
+    }),
+    errors: [
+      'THEATER_NOT_FOUND',
+      'LANE_ALLOCATION_FAILED',
+      'PAYLOAD_TOO_LARGE',
+      'TOOL_POLICY_VIOLATION',
+    ],
+  }),
+  mergeMission: endpoint({
+    role,
+    name: 'merge-mission',
+    method: 'POST',
+    path: '/theaters/{theater_id}/merge-mission',
+    summary: 'Merge the lanes of a mission into its target; again answers the same merge',
+    input: z.strictObject({
+      ...missionParts,
+      /** Work packages that are not merged: lanes with no others are left out. */
+      canceled: z.array(missionWpId).max(LIMITS.missionWps).default([]),
+      strategy: z.enum(['merge', 'squash', 'rebase']).default('merge'),
+      /** True: only look at everything that could stand against it. */
+      dry_run: z.boolean().default(false),
+    }),
+    data: z.looseObject({
+      target_branch: z.string(),
+      /** Where the merge brought the target; null after a dry run. */
+      commit: commitSha.nullable(),
+      /** No lane of those that were merged is left. */
+      worktree_removed: z.boolean(),
+      /** Branches of the lanes, each after those it depends on. */
+      lanes: z.array(z.string()),
+    }),
+    errors: [
+      'THEATER_NOT_FOUND',
+      'PREFLIGHT_FAILED',
+      'PAYLOAD_TOO_LARGE',
+      'TOOL_POLICY_VIOLATION',
+    ],
   }),
   health: healthOf(role),
 } as const;

@@ -30,7 +30,7 @@ export const INTEGRATION = {
     name: 'integrate',
     method: 'POST',
     path: '/integrate',
-    summary: 'Check a completed order with its gates and promote it to the mainline',
+    summary: 'Check a completed order with its gates and promote it to the mainline, or to the branch of its mission',
     input: z.strictObject({
       theater_id: id,
       order_id: id,
@@ -49,6 +49,7 @@ export const INTEGRATION = {
       'WORKTREE_NOT_FOUND',
       'PATH_OUTSIDE_THEATER',
       'UNKNOWN_GATE_PROFILE',
+      'BRANCH_REFUSED',
       'GATE_FAILED',
       'MERGE_CONFLICT',
       'MAINLINE_DIRTY',
