@@ -1,5 +1,12 @@
 import { type API, AppError, type InputOf } from '#libs/contracts';
-import { boardOf, layoutOf, parseMeta, type Result, subtaskCounts, taskFiles } from '#libs/missions';
+import {
+  boardOf,
+  layoutOf,
+  parseMeta,
+  type Result,
+  subtaskCounts,
+  taskFiles,
+} from '#libs/missions';
 import {
   hasImplementationEvidence,
   merge,

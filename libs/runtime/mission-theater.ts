@@ -6,10 +6,7 @@ import { hasBranch, type Theater } from '#libs/worktrees';
  * to that, as other work is to the mainline.
  * @throws {BRANCH_REFUSED} with `field` mission.branch: not a branch of that mission, or not there
  */
-export function theaterFor(
-  theater: Theater,
-  { mission }: { mission: MissionRef | null },
-): Theater {
+export function theaterFor(theater: Theater, { mission }: { mission: MissionRef | null }): Theater {
   if (mission === null) return theater;
   const { branch, mission_slug } = mission;
   const refuse = (reason: string): AppError =>

@@ -65,7 +65,9 @@ export async function mergeInto(
 
 /**
  * Replays the commits of `tips` that `onto` lacks, oldest first, one after the other; merge commits
- * and those that change nothing are left out. Authors, times and messages stay.
+ * and those that change nothing are left out. The merge that promoted an order is one commit: what is
+ * on the order's own branch besides (its control files) is not of the lane. Authors, times and
+ * messages stay.
  */
 export async function replay(
   gitDir: string,
@@ -77,7 +79,7 @@ export async function replay(
   for (const tip of tips) {
     for (const commit of await missing(gitDir, tip, onto, done)) {
       const [parent] = commit.parents;
-      if (commit.parents.length > 1) continue;
+      if (commit.parents.length > 1 && !isPromotion(commit)) continue;
       const base = parent === undefined ? undefined : (await loadCommit(gitDir, parent)).tree;
       const here = await loadCommit(gitDir, sha);
       const { tree, conflicts } = await joinTrees(gitDir, base, here.tree, commit.tree);
@@ -88,6 +90,12 @@ export async function replay(
     }
   }
   return { sha, conflicts: [] };
+}
+
+/** A merge of an order's branch, as libs/worktrees makes it with its trailers. */
+function isPromotion({ parents, message }: Commit): boolean {
+  const [, head] = parents;
+  return parents.length === 2 && message.includes(`\nBranch-Head: ${head}\n`);
 }
 
 /** Commits of `tip` that neither `onto` nor `done` has, parents first; added to `done`. */
@@ -108,7 +116,8 @@ async function missing(
     done.add(at.sha);
     if (done.size > PICKS_MAX) throw new Error(`more than ${PICKS_MAX} commits to replay`);
     const commit = await loadCommit(gitDir, at.sha);
-    stack.push({ sha: at.sha, commit }, ...commit.parents.toReversed().map((sha) => ({ sha })));
+    const parents = isPromotion(commit) ? commit.parents.slice(0, 1) : commit.parents;
+    stack.push({ sha: at.sha, commit }, ...parents.toReversed().map((sha) => ({ sha })));
   }
   return found;
 }

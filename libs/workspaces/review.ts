@@ -52,11 +52,7 @@ export async function startReview(
 }
 
 /** Removes the review branches of a lane's work packages, but for one that is checked out. */
-export async function removeReviews(
-  repository: Repository,
-  plan: Plan,
-  lane: Lane,
-): Promise<void> {
+export async function removeReviews(repository: Repository, plan: Plan, lane: Lane): Promise<void> {
   const { gitDir } = repository;
   for (const wpId of lane.wpIds) {
     const branch = reviewBranch(plan, wpId);

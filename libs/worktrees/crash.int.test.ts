@@ -7,7 +7,7 @@ import { commitAll } from './commit.ts';
 import { writeFiles } from './files.ts';
 import { integrate } from './integrate.ts';
 import { lifecycle } from './test_child.ts';
-import { author, at, fsck, git, scratch } from './test_kit.ts';
+import { author, at, fsck, git, laneOf, scratch } from './test_kit.ts';
 import type { Theater } from './theater.ts';
 import { listWorktrees } from './listing.ts';
 import { createWorktree } from './worktree.ts';
@@ -87,35 +87,53 @@ test('of two conflicting orders at once exactly one gets in', async () => {
 });
 
 /** True if the process was killed before its order's life was over. */
-async function dieAndComplete(theater: Theater, dieAt: number): Promise<boolean> {
+async function dieAndComplete(
+  theater: Theater,
+  dieAt: number,
+  checkout = theater.repoPath,
+): Promise<boolean> {
+  const { mainline } = theater;
   const orderId = `kill-${dieAt}`;
   const child = startChild(theater, 'serial', [orderId], { IRONCLAW_DIE_AT: String(dieAt) });
   if ((await exitOf(child)) === 0) return false;
   expect(child.signalCode).toBe('SIGKILL');
   const { commitSha, sha } = await lifecycle(theater, orderId, dieAt % 2 === 0);
-  expect(git(theater.repoPath, 'rev-parse', 'main')).toBe(commitSha);
+  expect(git(checkout, 'rev-parse', mainline)).toBe(commitSha);
   // Killed while its worktree was removed, the order may find its work on the mainline already.
-  expect([git(theater.repoPath, 'rev-parse', 'main^2'), commitSha]).toContain(sha);
+  expect([git(checkout, 'rev-parse', `${mainline}^2`), commitSha]).toContain(sha);
   // That one starts over as a new attempt, whose promotion then changes no file.
-  const trees = git(theater.repoPath, 'log', '--first-parent', '--format=%T', 'main').split('\n');
+  const trees = git(checkout, 'log', '--first-parent', '--format=%T', mainline).split('\n');
   expect(new Set(trees).size).toBe(2);
-  const path = join(theater.repoPath, 'outputs', orderId, 'result.md');
+  const path = join(checkout, 'outputs', orderId, 'result.md');
   expect(readFileSync(path, 'utf8')).toContain(`result of ${orderId}\n`);
   expect(git(theater.repoPath, 'status', '--porcelain')).toBe('');
+  expect(git(checkout, 'status', '--porcelain', '-b')).toBe(`## ${mainline}`);
   expect(git(theater.repoPath, 'worktree', 'prune', '--dry-run', '-v')).toBe('');
   expect(leftovers(theater)).toEqual([]);
   fsck(theater.repoPath);
   return true;
 }
 
-test('a process killed at any change of the files is completed by the same call', async () => {
-  using s = scratch();
-  // One change in thirteen, others on every run; IRONCLAW_KILL_EVERY=1 tries them all.
+/** One change in thirteen, others on every run; IRONCLAW_KILL_EVERY=1 tries them all. */
+async function dieEverywhere(die: (dieAt: number) => Promise<boolean>): Promise<void> {
   const every = Number(process.env['IRONCLAW_KILL_EVERY'] ?? 13);
   let dieAt = 1 + (Date.now() % every);
-  for (; ; dieAt += every) {
-    const theater = await s.theater(`t${dieAt}`);
-    if (!(await dieAndComplete(theater, dieAt))) break;
-  }
+  while (await die(dieAt)) dieAt += every;
   expect(dieAt).toBeGreaterThan(60); // a life has at least so many changes
+}
+
+test('a process killed at any change of the files is completed by the same call', async () => {
+  using s = scratch();
+  await dieEverywhere(async (dieAt) => dieAndComplete(await s.theater(`t${dieAt}`), dieAt));
+}, 120_000);
+
+test('so is one that promotes to the lane of a mission, and main does not move', async () => {
+  using s = scratch();
+  await dieEverywhere(async (dieAt) => {
+    const theater = await s.theater(`t${dieAt}`);
+    const { lane, path } = laneOf(theater);
+    const died = await dieAndComplete(lane, dieAt, path);
+    expect(git(theater.repoPath, 'rev-parse', 'main')).toBe(theater.headSha);
+    return died;
+  });
 }, 120_000);

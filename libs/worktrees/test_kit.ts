@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type OpenedTheater, openTheater } from './theater.ts';
+import { type OpenedTheater, openTheater, type Theater } from './theater.ts';
 
 export const author = { name: 'Unit', email: 'unit@ironclaw.test' };
 export const at = 1_768_400_000;
@@ -48,4 +48,13 @@ export function scratch(): Scratch {
       }),
     [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true }),
   };
+}
+
+/** A lane of a mission in a theater, with a workspace that real git made; theater as orders see it. */
+export function laneOf(theater: OpenedTheater): { lane: Theater; path: string } {
+  const branch = 'kitty/mission-064-demo-lane-a';
+  const path = join(theater.repoPath, '.worktrees', '064-demo-lane-a');
+  appendFileSync(join(theater.gitDir, 'info', 'exclude'), '/.worktrees/\n');
+  git(theater.repoPath, 'worktree', 'add', '-q', '-b', branch, path, theater.mainline);
+  return { lane: { ...theater, mainline: branch }, path };
 }

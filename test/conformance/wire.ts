@@ -83,6 +83,8 @@ export const ROUTES: Readonly<Record<string, string>> = {
   'vault.archive-worktree': 'POST /worktrees/{order_id}/archive',
   'vault.quarantine-worktree': 'POST /worktrees/{order_id}/quarantine',
   'vault.remove-worktree': 'DELETE /worktrees/{order_id}',
+  'vault.start-lane': 'POST /theaters/{theater_id}/lanes',
+  'vault.merge-mission': 'POST /theaters/{theater_id}/merge-mission',
   'vault.read-file': 'GET /theaters/{theater_id}/file',
   'vault.health': 'GET /health',
   'worker.submit-job': 'POST /jobs',

@@ -46,7 +46,8 @@ export const VAULT = {
     name: 'create-worktree',
     method: 'POST',
     path: '/worktrees',
-    summary: 'Create the worktree of an order, from the tip of the mainline or of its mission branch',
+    summary:
+      'Create the worktree of an order, from the tip of the mainline or of its mission branch',
     input: z.strictObject({
       theater_id: id,
       order_id: id,
@@ -158,7 +159,8 @@ export const VAULT = {
     name: 'start-lane',
     method: 'POST',
     path: '/theaters/{theater_id}/lanes',
-    summary: 'Make the lane of a work package, or its review branch, or answer the one that is there',
+    summary:
+      'Make the lane of a work package, or its review branch, or answer the one that is there',
     input: z.strictObject({
       ...missionParts,
       wp_id: missionWpId,
@@ -210,12 +212,7 @@ export const VAULT = {
       /** Branches of the lanes, each after those it depends on. */
       lanes: z.array(z.string()),
     }),
-    errors: [
-      'THEATER_NOT_FOUND',
-      'PREFLIGHT_FAILED',
-      'PAYLOAD_TOO_LARGE',
-      'TOOL_POLICY_VIOLATION',
-    ],
+    errors: ['THEATER_NOT_FOUND', 'PREFLIGHT_FAILED', 'PAYLOAD_TOO_LARGE', 'TOOL_POLICY_VIOLATION'],
   }),
   health: healthOf(role),
 } as const;

@@ -30,7 +30,8 @@ export const INTEGRATION = {
     name: 'integrate',
     method: 'POST',
     path: '/integrate',
-    summary: 'Check a completed order with its gates and promote it to the mainline, or to the branch of its mission',
+    summary:
+      'Check a completed order with its gates and promote it to the mainline, or to the branch of its mission',
     input: z.strictObject({
       theater_id: id,
       order_id: id,
