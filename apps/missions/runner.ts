@@ -13,7 +13,8 @@ import type { RoleContext } from '#libs/runtime';
 import { end } from './run-end.ts';
 import { activeRuns } from './run-read.ts';
 import { boardOfState, settingsOf, stepsOf } from './run-rules.ts';
-import { type Mission, take } from './run-steps.ts';
+import type { Mission } from './run-decide.ts';
+import { take } from './run-steps.ts';
 import { createWakes } from './wakes.ts';
 
 export type RunnerOptions = {
@@ -21,6 +22,8 @@ export type RunnerOptions = {
   projection: Projection;
   /** The log of a project. */
   logOf: (projectUuid: string) => MissionLog;
+  /** So often each mission is looked at without a cause, should one be missed. Default 30 000. */
+  tickMs?: number;
 };
 
 type Place = Pick<NamespaceRef, 'project_uuid' | 'mission_slug'>;
@@ -30,7 +33,6 @@ const DURABLE = 'missions-runner';
 const ACK_WAIT_MS = 30_000;
 const CONCURRENCY = 64;
 const PREFETCH = 256;
-/** So often each mission is looked at without a cause, should one ever be missed. */
 const TICK_MS = 30_000;
 
 /**
@@ -91,7 +93,7 @@ export function startRunner(options: RunnerOptions): { stop(): Promise<void> } {
       if (place !== undefined) await wake(place, undefined, event.seq);
     },
   });
-  const ticks = startTicks(TICK_MS, async () => {
+  const ticks = startTicks(options.tickMs ?? TICK_MS, async () => {
     for (const place of projection.read(activeRuns)) {
       await wake(place).catch((error: unknown) => {
         logger.warn({ err: error, ...place }, 'a mission cannot go on; it is tried again');

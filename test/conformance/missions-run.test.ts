@@ -8,9 +8,9 @@ import {
   type Reached,
   runsOf,
 } from './mission-kit.ts';
-import { startSystem, type System } from './harness.ts';
+import { freshIds, git, startSystem, type System } from './harness.ts';
 import { IRONCLAW, MISSION, P, REVIEW } from './orchestrator-rig.ts';
-import { type Data, err } from './wire.ts';
+import { type Data, err, ok } from './wire.ts';
 
 // Missions that the system executes itself: work packages as orders on their lanes (issue D, 10).
 
@@ -207,6 +207,20 @@ test(
   },
 );
 
+test(
+  'a theater that nobody has opened is made; then the units know titles alone',
+  TIMEOUT,
+  async () => {
+    await using mission = await ownMission(reached, { WP01: [] });
+    const { theater: theater_id } = freshIds();
+    await mission.run({ theater_id });
+    const { merged } = await mission.rest('merged');
+    const { repo_path } = ok(await system.call('http', 'vault.open-theater', { theater_id }));
+    expect(await git(repo_path, 'rev-parse', 'main')).toBe(merged.commit);
+    expect(outputsOf(mission, 'main')).toEqual([]);
+  },
+);
+
 test('stopped, nothing more is begun; what others have claimed is theirs', TIMEOUT, async () => {
   await using mission = await ownMission(reached, { WP01: [], WP02: ['WP01'], WP03: [] });
   const claim = ['--wp', 'WP03', '--actor', 'bob', '--policy', P];
@@ -229,4 +243,48 @@ test('stopped, nothing more is begun; what others have claimed is theirs', TIMEO
     'bob: planned > claimed',
     'bob: claimed > in_progress',
   ]);
+});
+
+test(
+  'D.37 evidence that a mission with changed workflows owes comes before its acceptance',
+  TIMEOUT,
+  async () => {
+    await using mission = await ownMission(reached, { WP01: [] });
+    const { rig } = mission;
+    rig.write('.github/workflows/ci.yml', 'on: push\n');
+    rig.git('add', '-A');
+    rig.git('commit', '-qm', 'a workflow');
+    await mission.run({ merge: 'none' });
+    const refused = await mission.rest('merge refused');
+    expect(refused.status).toBe('open');
+    expect(refused.merge_refused).toMatchObject({ code: 'WORKFLOW_EVIDENCE_REQUIRED' });
+    expect(refused.merge_refused.errors[0]).toContain(`${rig.files}/workflow-evidence.md`);
+    rig.write(`${rig.files}/workflow-evidence.md`, 'run id 12345678\n');
+    await mission.call('retry', { by: 'ana' }, 202);
+    expect((await mission.rest('accepted')).status).toBe('accepted');
+  },
+);
+
+test('the command line tells what is blocked and brings it back', TIMEOUT, async () => {
+  await using mission = await ownMission(reached, { WP01: [] });
+  const { rig } = mission;
+  const say = (...words: string[]) =>
+    rig.start(['missions', ...words, '--url', system.url('gateway'), '--repo', rig.root], {
+      program: IRONCLAW,
+    }).ended;
+  model.setMode({ kind: 'status', status: 400, message: 'no such model' });
+  const failed = await say('run', MISSION, '--wait', '--merge', 'rebase');
+  expect(failed.code).toBe(1);
+  expect(failed.stdout).toMatch(/^theater repo_[0-9a-f]{12} on /m);
+  expect(failed.stdout).toMatch(/^run +blocked, review by unit, merge: rebase$/m);
+  expect(failed.stdout).toMatch(/^WP01 +blocked: run .* no such model/m);
+  model.setMode(APPROVED);
+  const retried = await say('retry', MISSION, 'WP01', '--by', 'ana');
+  expect(retried).toMatchObject({ code: 0, stdout: expect.stringContaining('as ana asked') });
+  const again = await say('run', MISSION, '--wait', '--merge', 'rebase');
+  expect(again.stdout).toMatch(/^merged +[0-9a-f]{40} on main \(rebase\)$/m);
+  expect(again.code).toBe(0);
+  expect((await say('run', MISSION, '--merge', 'octopus')).code).toBe(2);
+  expect((await say('run', MISSION, '--stop', '--wait')).code).toBe(2);
+  expect((await say('retry', MISSION)).code).toBe(1);
 });
