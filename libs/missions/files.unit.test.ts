@@ -4,6 +4,7 @@ import {
   boardOf,
   identityOf,
   openSubtasks,
+  subtaskCounts,
   parseMeta,
   parseSelector,
   parseTaskFile,
@@ -135,6 +136,9 @@ describe('tasks.md', () => {
     expect(openSubtasks(undefined, 'WP01')).toEqual([]);
     const ticked = tickSubtask(TASKS, 'T001', true) ?? '';
     expect(openSubtasks(ticked, 'WP01')).toEqual([]);
+    expect(subtaskCounts(TASKS, 'WP01')).toEqual({ open: 1, done: 1 });
+    expect(subtaskCounts(ticked, 'WP01')).toEqual({ open: 0, done: 2 });
+    expect(subtaskCounts(TASKS, 'WP03')).toEqual({ open: 0, done: 0 });
     expect(tickSubtask(ticked, 'T001', false)).toBe(TASKS);
     expect(tickSubtask(TASKS, 'T00', true)).toBeUndefined();
   });

@@ -36,6 +36,11 @@ export function git(cwd: string, ...args: string[]): string {
   }).trimEnd();
 }
 
+/** The commit of a branch. */
+export function gitTip(root: string, branch: string): string {
+  return git(root, 'rev-parse', `refs/heads/${branch}`);
+}
+
 export function put(root: string, path: string, text: string): void {
   mkdirSync(dirname(join(root, path)), { recursive: true });
   writeFileSync(join(root, path), text);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, symlink } from 'node:fs/promises';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { git, startSystem, type System } from './harness.ts';
@@ -261,6 +261,12 @@ describe.each(WAYS)('missions in the vault over %s', (way) => {
       const dry = ok(await merge(at, { strategy, dry_run: true }));
       expect(dry).toMatchObject({ target_branch: 'main', commit: null, lanes: [LANE_A, LANE_B] });
       expect(await git(at.repo, 'rev-parse', 'main')).toBe(at.main);
+      // Hooks may be what a unit wrote: the vault runs none.
+      for (const name of ['pre-merge-commit', 'pre-commit']) {
+        const hook = path.join(at.repo, '.git/hooks', name);
+        await mkdir(path.dirname(hook), { recursive: true });
+        await writeFile(hook, '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+      }
       const merged = ok(await merge(at, { strategy }));
       expect(merged).toEqual({
         target_branch: 'main',
