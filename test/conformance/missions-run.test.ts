@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import type { Role } from '#libs/contracts';
 import { type ModelServer, startModelServer, waitFor } from '#libs/testing';
 import {
   type OwnMission,
@@ -17,13 +18,23 @@ import { type Data, err, ok } from './wire.ts';
 const APPROVED = { kind: 'ok', text: 'VERDICT: approved\nIt does what it should.' } as const;
 const TIMEOUT = { timeout: 300_000 };
 const DIAMOND = { WP01: [], WP02: ['WP01'], WP03: ['WP01'], WP04: ['WP02', 'WP03'] };
+const ROLES: readonly Role[] = [
+  'gateway',
+  'ledger',
+  'vault',
+  'observer',
+  'integration',
+  'co',
+  'worker',
+  'missions',
+];
 let model: ModelServer;
 let system: System;
 let reached: Reached;
 beforeAll(async () => {
   model = await startModelServer();
   system = await startSystem({
-    roles: ['gateway', 'ledger', 'vault', 'observer', 'integration', 'co', 'worker', 'missions'],
+    roles: ROLES,
     env: { IO_INTELLIGENCE_BASE_URL: model.url, IO_INTELLIGENCE_API_KEY: 'a key of the tests' },
   });
   const { call, eventsOf } = system;
@@ -206,6 +217,19 @@ test(
     ).toEqual(told);
   },
 );
+
+test('D.56 the local model is enough: work packages from planned to merged', TIMEOUT, async () => {
+  await using local = await startSystem({ roles: ROLES });
+  const { call, eventsOf } = local;
+  const natsUrl = local.testBroker.url;
+  const wps = { WP01: [], WP02: ['WP01'] };
+  await using mission = await ownMission({ call, eventsOf, natsUrl }, wps);
+  await mission.run();
+  await mission.rest('merged');
+  for (const wp of Object.keys(wps)) expect(await mission.moves(wp)).toEqual(ALL_WELL);
+  const [written = ''] = outputsOf(mission, 'main');
+  expect(mission.rig.git('show', `main:${written}`)).toMatch(/Part WP0[12]/);
+});
 
 test(
   'a theater that nobody has opened is made; then the units know titles alone',

@@ -164,7 +164,8 @@ async function theaterFor(
   const { root } = here;
   const digest = createHash('sha256').update(root).digest('hex').slice(0, 12);
   const theater_id = `repo_${digest}`;
-  return client.call(API.vault.openTheater, { theater_id, repo_path: root });
+  const { repo_path } = await client.call(API.vault.openTheater, { theater_id, repo_path: root });
+  return { theater_id, repo_path };
 }
 
 /** Writes what the log knows into the files of the repository, where there is one here. */
