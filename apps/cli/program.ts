@@ -9,6 +9,7 @@ import { emitCommand } from './commands/emit.ts';
 import { escalationsCommand } from './commands/escalations.ts';
 import { eventsCommand } from './commands/events.ts';
 import { missionBoardsCommand } from './commands/mission-boards.ts';
+import { missionRunCommand } from './commands/mission-run.ts';
 import { missionsCommand } from './commands/missions.ts';
 import { ordersCommand } from './commands/orders.ts';
 import { outboxCommand } from './commands/outbox.ts';
@@ -40,6 +41,7 @@ const COMMANDS = [
   outboxCommand,
   deadLettersCommand,
   missionBoardsCommand,
+  missionRunCommand,
   missionsCommand,
   dossierCommand,
   trackerCommand,

@@ -26,6 +26,7 @@ describe('the built-in playbooks', () => {
       'default@1',
       'fan-out-summary@1',
       'filesystem_agent.call_summary@1',
+      'mission-review@1',
       'planned@1',
       'research-draft-verify@1',
     ]);
@@ -45,6 +46,15 @@ describe('the built-in playbooks', () => {
       constraints: { budget_seconds: 60, max_retries: 1 },
     });
     expect(filled.reply).toEqual([{ step: 'draft', path: 'outputs/run_1/model_output.txt' }]);
+  });
+
+  test('mission-review gives the work package and its result to one order', () => {
+    const names = ['work-package.md', 'result/outputs/run_0/text.md'];
+    const { steps, reply } = fillPlaybook(book('mission-review'), values, names);
+    expect(steps.map(({ prompt }) => prompt?.files)).toEqual([
+      ['inputs/run_1/message.md', ...names.map((name) => `inputs/run_1/${name}`)],
+    ]);
+    expect(reply).toEqual([{ step: 'review', path: 'outputs/run_1/review.md' }]);
   });
 
   test('research, draft and verify follow each other through their outputs', () => {

@@ -1,15 +1,17 @@
-import { AppError, invalid } from '#libs/contracts';
+import { type API, AppError, invalid } from '#libs/contracts';
 import { LANES } from '#libs/missions';
 import type { Reader, SqlValue } from '#libs/projections';
+import type { CallData } from '#libs/service';
 
 type Page = { limit: number; cursor?: string | undefined };
+type Board = CallData<typeof API.missions.board>;
 export type BoardKey = { project_uuid: string; mission_slug: string };
 
 /** Where an event belongs; null: to no mission of its project. */
 export type Place = { project_uuid: string; mission_slug: string | null };
 
 const COLUMNS = `id, project_uuid, mission_slug, mission_number, mission_type, target_branch, status,
-  created_at, updated_at, events`;
+  created_at, updated_at, events, merged, merge_refused`;
 
 type MissionRow = BoardKey & {
   id: number;
@@ -20,6 +22,8 @@ type MissionRow = BoardKey & {
   created_at: string;
   updated_at: string;
   events: number;
+  merged: string | null;
+  merge_refused: string | null;
 };
 
 export function listBoards(
@@ -39,7 +43,10 @@ export function listBoards(
     limit + 1,
   );
   const page = rows.slice(0, limit);
-  const missions = page.map(({ id, ...row }) => ({ ...row, lanes: counted(inLanes(reader, id)) }));
+  const missions = page.map(({ id, ...row }) => ({
+    ...shown(row),
+    lanes: counted(inLanes(reader, id)),
+  }));
   return { missions, next_cursor: nextOf(rows, limit, 'id'), as_of: reader.seq };
 }
 
@@ -47,7 +54,15 @@ export function listBoards(
 export function findBoard(reader: Reader, key: BoardKey) {
   const { id, ...row } = missionOf(reader, key);
   const in_lane = inLanes(reader, id);
-  return { ...row, lanes: counted(in_lane), in_lane, as_of: reader.seq };
+  return { ...shown(row), lanes: counted(in_lane), in_lane, as_of: reader.seq };
+}
+
+function shown({ merged, merge_refused: refused, ...row }: Omit<MissionRow, 'id'>) {
+  return {
+    ...row,
+    merged: merged === null ? null : (JSON.parse(merged) as Board['merged']),
+    merge_refused: refused === null ? null : (JSON.parse(refused) as Board['merge_refused']),
+  };
 }
 
 type WorkPackageRow = {
@@ -58,6 +73,7 @@ type WorkPackageRow = {
   last_actor: string | null;
   last_transition_at: string | null;
   last_event_id: string | null;
+  last_reason: string | null;
   transitions: number;
   force_count: number;
 };
@@ -77,7 +93,7 @@ export function listWorkPackages(
   ]);
   const rows = reader.all<WorkPackageRow>(
     `SELECT wp_id, title, dependencies, lane, last_actor, last_transition_at, last_event_id,
-       transitions, force_count
+       last_reason, transitions, force_count
      FROM work_packages WHERE mission_id = ? AND wp_id > ?${sql} ORDER BY wp_id LIMIT ?`,
     id,
     cursor,

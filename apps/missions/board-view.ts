@@ -1,8 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { compareOrder, type EventOrder, orderOf, parseLane } from '#libs/missions';
+import { compareOrder, type EventOrder, orderOf, parseLane, RUN_REQUESTED } from '#libs/missions';
 import type { View } from '#libs/projections';
 import type { MissionEvent } from './events.ts';
-import { RUN_REQUESTED, type RunSettings } from './run-rules.ts';
+import { readSettings } from './run-rules.ts';
 
 const TABLES = `
   CREATE TABLE missions (
@@ -10,7 +10,8 @@ const TABLES = `
     project_uuid TEXT NOT NULL, mission_slug TEXT NOT NULL, mission_number TEXT NOT NULL,
     mission_type TEXT NOT NULL, target_branch TEXT, status TEXT NOT NULL, created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL, events INTEGER NOT NULL, created_order TEXT, closed_order TEXT,
-    run_active INTEGER NOT NULL, run TEXT, run_order TEXT,
+    run_active INTEGER NOT NULL, run_order TEXT, merged TEXT, merge_refused TEXT,
+    refused_order TEXT,
     UNIQUE (project_uuid, mission_slug)
   );
   CREATE INDEX missions_slug ON missions (mission_slug, id);
@@ -27,7 +28,7 @@ const TABLES = `
   CREATE TABLE work_packages (
     mission_id INTEGER NOT NULL, wp_id TEXT NOT NULL, title TEXT, dependencies TEXT NOT NULL,
     lane TEXT NOT NULL, last_actor TEXT, last_transition_at TEXT, last_event_id TEXT,
-    transitions INTEGER NOT NULL, force_count INTEGER NOT NULL, created_order TEXT,
+    last_reason TEXT, transitions INTEGER NOT NULL, force_count INTEGER NOT NULL, created_order TEXT,
     lane_order TEXT, PRIMARY KEY (mission_id, wp_id)
   ) WITHOUT ROWID;
 `;
@@ -35,9 +36,10 @@ const TABLES = `
 function statements(db: DatabaseSync) {
   return {
     mission: db.prepare(
-      `INSERT INTO missions VALUES (NULL, ?, ?, ?, ?, NULL, 'open', ?, ?, 0, NULL, NULL, 0, NULL, NULL)
+      `INSERT INTO missions VALUES (NULL, ?, ?, ?, ?, NULL, 'open', ?, ?, 0, NULL, NULL, 0, NULL, NULL,
+         NULL, NULL)
        ON CONFLICT (project_uuid, mission_slug) DO UPDATE SET mission_slug = mission_slug
-       RETURNING id, created_order, closed_order, run_order`,
+       RETURNING id, created_order, closed_order, run_order, refused_order`,
     ),
     id: db.prepare('INSERT OR IGNORE INTO event_ids VALUES (?, ?, ?)'),
     event: db.prepare('INSERT OR IGNORE INTO mission_events VALUES (?, ?, ?, ?, ?, ?, ?)'),
@@ -46,11 +48,12 @@ function statements(db: DatabaseSync) {
       `UPDATE missions SET mission_number = ?, mission_type = ?, target_branch = ?, created_order = ?
        WHERE id = ?`,
     ),
-    closed: db.prepare('UPDATE missions SET status = ?, closed_order = ? WHERE id = ?'),
-    run: db.prepare('UPDATE missions SET run_active = ?, run = ?, run_order = ? WHERE id = ?'),
+    closed: db.prepare('UPDATE missions SET status = ?, closed_order = ?, merged = ? WHERE id = ?'),
+    run: db.prepare('UPDATE missions SET run_active = ?, run_order = ? WHERE id = ?'),
+    refused: db.prepare('UPDATE missions SET merge_refused = ?, refused_order = ? WHERE id = ?'),
     wp: db.prepare(
-      `INSERT INTO work_packages VALUES (?, ?, NULL, '[]', 'planned', NULL, NULL, NULL, 0, 0, NULL,
-         NULL)
+      `INSERT INTO work_packages VALUES (?, ?, NULL, '[]', 'planned', NULL, NULL, NULL, NULL, 0, 0,
+         NULL, NULL)
        ON CONFLICT (mission_id, wp_id) DO UPDATE SET wp_id = wp_id
        RETURNING created_order, lane_order`,
     ),
@@ -64,7 +67,7 @@ function statements(db: DatabaseSync) {
     ),
     moved: db.prepare(
       `UPDATE work_packages SET lane = ?, last_actor = ?, last_transition_at = ?, last_event_id = ?,
-         lane_order = ? WHERE mission_id = ? AND wp_id = ?`,
+         last_reason = ?, lane_order = ? WHERE mission_id = ? AND wp_id = ?`,
     ),
   };
 }
@@ -109,11 +112,18 @@ function keep(sql: Statements, event: MissionEvent): void {
     sql.created.run(number, type, textOf(target), orderText(event), id);
   }
   if (event_type === 'MissionClosed' && isLater(event, mission?.closed_order)) {
-    sql.closed.run(textOf(payload.closing) ?? 'accepted', orderText(event), id);
+    const { target_branch, strategy, merge_commit: commit, completed_at: at } = payload;
+    const merged = payload.closing === 'merged' ? { target_branch, strategy, commit, at } : null;
+    const closing = textOf(payload.closing) ?? 'accepted';
+    sql.closed.run(closing, orderText(event), merged && JSON.stringify(merged), id);
   }
   if (event_type === RUN_REQUESTED && isLater(event, mission?.run_order)) {
-    const settings = settingsIn(payload);
-    sql.run.run(settings.active ? 1 : 0, JSON.stringify(settings), orderText(event), id);
+    sql.run.run(readSettings(payload).active ? 1 : 0, orderText(event), id);
+  }
+  if (event_type === 'ErrorLogged' && isLater(event, mission?.refused_order)) {
+    const { merge_refused: refused } = payload;
+    const told = JSON.stringify({ ...(refused as object), at: timestamp });
+    if (refused !== undefined) sql.refused.run(told, orderText(event), id);
   }
   if (wpId !== null) keepWorkPackage(sql, event, id, wpId);
 }
@@ -131,21 +141,8 @@ function keepWorkPackage(sql: Statements, event: MissionEvent, id: number, wpId:
   sql.counted.run(payload.force === true ? 1 : 0, id, wpId);
   if (!isLater(event, row?.lane_order)) return;
   const actor = textOf(payload.actor);
-  sql.moved.run(lane, actor, timestamp, event_id, orderText(event), id, wpId);
-}
-
-function settingsIn({
-  active,
-  review,
-  theater_id,
-  playbook,
-}: MissionEvent['payload']): RunSettings {
-  return {
-    active: active === true,
-    review: review === 'person' ? 'person' : 'unit',
-    theater_id: textOf(theater_id),
-    playbook: textOf(playbook),
-  };
+  const reason = textOf(payload.reason);
+  sql.moved.run(lane, actor, timestamp, event_id, reason, orderText(event), id, wpId);
 }
 
 /** Of others, who name the one who acted in different words. */

@@ -22,7 +22,7 @@ import { missionDecoder } from './events.ts';
 import { liveEvents } from './live.ts';
 import { recordOrigin } from './origin.ts';
 import { checkedPage } from './outgoing.ts';
-import { requestRun } from './run-request.ts';
+import { readRun, requestRetry, requestRun } from './run-request.ts';
 import { startRunner } from './runner.ts';
 import { checkUpload, readContent, receive } from './receive.ts';
 
@@ -56,7 +56,13 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     },
     board: async ({ at_least, ...key }) => {
       await reflect(at_least);
-      return projection.read((reader) => findBoard(reader, key));
+      const look = () => projection.read((reader) => findBoard(reader, key));
+      const found = look();
+      const { run, version } = await readRun(logs.of(key.project_uuid), key.mission_slug);
+      if (run === null || version <= found.as_of) return { ...found, run };
+      // Where it stands is told of the stream itself, and the rest must not be older.
+      await reflect(version);
+      return { ...look(), run };
     },
     workPackages: async ({ at_least, ...input }) => {
       await reflect(at_least);
@@ -71,7 +77,12 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       await projection.catchUp({ timeoutMs: LIMITS.atLeastWaitMs });
       // A log is kept open for each project: only for those that have missions.
       projection.read((reader) => findBoard(reader, input));
-      return requestRun(logs.of(input.project_uuid), projection, input);
+      return requestRun(logs.of(input.project_uuid), input);
+    },
+    retry: async (input) => {
+      await projection.catchUp({ timeoutMs: LIMITS.atLeastWaitMs });
+      projection.read((reader) => findBoard(reader, input));
+      return requestRetry(logs.of(input.project_uuid), input);
     },
     stream: (input, ctx) => liveEvents(broker, decode, input, ctx.signal),
     pushContent: async ({ body }) => {

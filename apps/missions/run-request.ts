@@ -1,43 +1,147 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type API, AppError, LIMITS } from '#libs/contracts';
+import { type API, AppError, invalid } from '#libs/contracts';
 import type { MissionLog } from '#libs/missionlog';
-import { derivedId } from '#libs/missions';
-import type { Projection } from '#libs/projections';
-import type { CallInput } from '#libs/service';
-import { settingsOf } from './run-read.ts';
-import { boardOfState, RUN_REQUESTED, type RunSettings, stepsOf } from './run-rules.ts';
+import {
+  type Board,
+  derivedId,
+  findWp,
+  type MissionState,
+  retry,
+  RUN_REQUESTED,
+} from '#libs/missions';
+import type { CallData, CallInput } from '#libs/service';
+import {
+  boardOfState,
+  IMPLEMENTER,
+  REVIEWER,
+  type RunSettings,
+  settingsOf,
+  standingOf,
+  stepsOf,
+} from './run-rules.ts';
+
+type Known = { board: Board; state: MissionState; version: number };
 
 /**
  * Records that a mission is to be executed by the system, or no longer. The same again is done.
  * @throws {NAMESPACE_NOT_FOUND} no event has told of the mission
+ * @throws {ILLEGAL_TRANSITION} another theater or playbook, while units are at work
  */
 export async function requestRun(
   log: MissionLog,
-  projection: Projection,
   input: CallInput<typeof API.missions.run>,
-): Promise<{ active: boolean; duplicate: boolean; next: string[] }> {
-  const { project_uuid, mission_slug, stop = false } = input;
-  const { state, version } = await log.load(mission_slug);
-  const board = boardOfState(state);
-  if (board === undefined) {
-    throw new AppError('NAMESPACE_NOT_FOUND', { mission: mission_slug, project: project_uuid });
-  }
-  const settings: RunSettings = {
-    active: !stop,
-    review: input.review ?? 'unit',
-    theater_id: input.theater_id ?? null,
-    playbook: input.playbook ?? null,
-  };
-  const next = stepsOf(board, state, settings).map(({ wpId }) => wpId);
-  const known = { timeoutMs: LIMITS.atLeastWaitMs };
-  await projection.waitFor(version, known);
-  const before = projection.read((reader) => settingsOf(reader, { project_uuid, mission_slug }));
+): Promise<CallData<typeof API.missions.run>> {
+  const known = await load(log, input.mission_slug);
+  const { board, state } = known;
+  const before = settingsOf(state);
+  const { stop = false } = input;
+  const settings: RunSettings = stop
+    ? { ...(before ?? DEFAULTS), active: false }
+    : {
+        active: true,
+        review: input.review ?? 'unit',
+        merge: input.merge ?? 'merge',
+        theater_id: input.theater_id ?? null,
+        playbook: input.playbook ?? null,
+        merge_attempt: before?.merge_attempt ?? 1,
+      };
+  const next = stepsOf(board, state, settings).flatMap((step) =>
+    'wpId' in step ? [step.wpId] : [],
+  );
   if (isDeepStrictEqual(before, settings)) return { active: !stop, duplicate: true, next };
+  if (before !== undefined) checkPlace(state, before, settings);
+  await tell(log, known, settings);
+  return { active: !stop, duplicate: false, next };
+}
+
+const DEFAULTS: RunSettings = {
+  active: false,
+  review: 'unit',
+  merge: 'merge',
+  theater_id: null,
+  playbook: null,
+  merge_attempt: 1,
+};
+
+/** A run is known by its theater and its lane event: in another theater it would be made again. */
+function checkPlace(state: MissionState, before: RunSettings, wanted: RunSettings): void {
+  const isSame = before.theater_id === wanted.theater_id && before.playbook === wanted.playbook;
+  const atWork = [...state.wps.values()].find(
+    ({ lane, actor }) =>
+      (lane === 'in_progress' || lane === 'in_review') &&
+      (actor === IMPLEMENTER || actor === REVIEWER),
+  );
+  if (isSame || atWork === undefined) return;
+  const params = { what: 'Another theater or playbook', status: `${atWork.wp_id} is worked on` };
+  throw new AppError('ILLEGAL_TRANSITION', params, { field: 'theater_id' });
+}
+
+/**
+ * Brings a blocked work package back, or has a refused merge tried again.
+ * @throws {NAMESPACE_NOT_FOUND}
+ * @throws {INVALID_REQUEST} the mission has no such work package
+ * @throws {ILLEGAL_TRANSITION} it is not blocked; no merge was refused
+ */
+export async function requestRetry(
+  log: MissionLog,
+  { mission_slug, wp_id, by, note }: CallInput<typeof API.missions.retry>,
+): Promise<{ retried: string }> {
+  const known = await load(log, mission_slug);
+  const { board, state } = known;
+  if (wp_id === undefined) {
+    const settings = settingsOf(state);
+    const standing = settings === undefined ? 'not run' : standingOf(board, state, settings);
+    if (settings === undefined || standing !== 'merge refused') {
+      const status = `the mission is ${standing}`;
+      throw new AppError('ILLEGAL_TRANSITION', { what: 'Another try of the merge', status });
+    }
+    const { merge_attempt: tried } = settings;
+    await tell(log, known, { ...settings, merge_attempt: tried + 1 }, { requested_by: by, note });
+    return { retried: 'merge' };
+  }
+  if (findWp(board, state, wp_id) === undefined) {
+    throw invalid('wp_id', `names no work package of ${mission_slug}`);
+  }
+  const command = { wpId: wp_id, actor: by, note: note ?? `brought back by ${by}` };
+  const done = await log.decide(board.identity, (now) => retry(board, now, command));
+  if (done.ok) return { retried: wp_id };
+  const { message: status } = done.error;
+  throw new AppError('ILLEGAL_TRANSITION', { what: 'A retry', status }, { field: 'wp_id' });
+}
+
+/** How the system executes a mission and where that stands; null: nobody has asked for it. */
+export async function readRun(
+  log: MissionLog,
+  slug: string,
+): Promise<Pick<CallData<typeof API.missions.board>, 'run'> & { version: number }> {
+  const { state, version } = await log.load(slug);
+  const settings = settingsOf(state);
+  const board = boardOfState(state);
+  if (settings === undefined || board === undefined) return { run: null, version };
+  const { merge_attempt: _attempt, ...told } = settings;
+  return { run: { ...told, standing: standingOf(board, state, settings) }, version };
+}
+
+async function load(log: MissionLog, slug: string): Promise<Known> {
+  const { state, version } = await log.load(slug);
+  const board = boardOfState(state);
+  if (board !== undefined) return { board, state, version };
+  const { projectUuid: project } = log.emitter;
+  throw new AppError('NAMESPACE_NOT_FOUND', { mission: slug, project });
+}
+
+async function tell(
+  log: MissionLog,
+  { board, state, version }: Known,
+  settings: RunSettings,
+  more: { requested_by?: string; note?: string | undefined } = {},
+): Promise<void> {
   const { emitter } = log;
+  const { mission_slug: slug } = board.identity;
   const event = {
-    event_id: derivedId(project_uuid, mission_slug, RUN_REQUESTED, String(version)),
+    event_id: derivedId(emitter.projectUuid, slug, RUN_REQUESTED, String(version)),
     event_type: RUN_REQUESTED,
-    aggregate_id: mission_slug,
+    aggregate_id: slug,
     aggregate_type: 'Build',
     schema_version: '3.0.0',
     build_id: emitter.buildId,
@@ -45,17 +149,15 @@ export async function requestRun(
     lamport_clock: state.lamport + 1,
     timestamp: new Date(Math.max(Date.now(), state.lastMs + 1)).toISOString(),
     causation_id: null,
-    project_uuid,
-    payload: { ...board.identity, ...settings },
+    project_uuid: emitter.projectUuid,
+    payload: { ...board.identity, ...settings, ...more },
   };
   const [told] = await log.record([event], 'emit');
-  if (told?.status !== 'success') {
-    // Another asked at the very same version of the mission.
-    throw new AppError('VERSION_CONFLICT', {
-      subject: mission_slug,
-      actual: 'a later one',
-      expected: version,
-    });
-  }
-  return { active: !stop, duplicate: false, next };
+  if (told?.status === 'success') return;
+  // Another asked at the very same version of the mission.
+  throw new AppError('VERSION_CONFLICT', {
+    subject: slug,
+    actual: 'a later one',
+    expected: version,
+  });
 }

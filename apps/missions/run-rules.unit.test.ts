@@ -16,7 +16,14 @@ import {
   verdictOf,
 } from './run-rules.ts';
 
-const SETTINGS: RunSettings = { active: true, review: 'unit', theater_id: null, playbook: null };
+const SETTINGS: RunSettings = {
+  active: true,
+  review: 'unit',
+  merge: 'merge',
+  theater_id: null,
+  playbook: null,
+  merge_attempt: 1,
+};
 
 function wp(more: Partial<WorkPackageState>): WorkPackageState {
   return {
@@ -27,7 +34,7 @@ function wp(more: Partial<WorkPackageState>): WorkPackageState {
     last_event_id: null,
     transitions: 0,
     forced: 0,
-    order: undefined,
+    order: [2, 0, 'n', 'e'],
     created: undefined,
     resolved: new Set(),
     ...more,
@@ -58,7 +65,8 @@ test.each<[Partial<WorkPackageState>, string[]]>([
   [{ lane: 'for_review', actor: 'alice' }, []],
   [{ lane: 'in_review', actor: REVIEWER }, ['review']],
   [{ lane: 'in_review', actor: 'bob' }, []],
-  [{ lane: 'approved', actor: REVIEWER }, []],
+  [{ lane: 'approved', actor: REVIEWER }, ['accept']],
+  [{ lane: 'canceled', actor: 'alice' }, []],
   [{ lane: 'blocked', actor: IMPLEMENTER }, []],
 ])('%j asks for %j; what others have claimed is theirs', (given, kinds) => {
   expect(kindsOf(stateOf(wp(given)))).toEqual(kinds);

@@ -19,6 +19,7 @@ import {
   startReview,
   startWorkspace,
   withoutWps,
+  workflowEvidenceMissing,
 } from '#libs/workspaces';
 import { namesInCheckout, readCheckoutFile, type Theater } from '#libs/worktrees';
 
@@ -83,12 +84,17 @@ export async function mergeMission(theater: Theater, input: MergeMissionInput, s
   const lanes = plan.lanes.map(({ branch }) => branch);
   if (dry_run) {
     const errors = await preflight(wanted);
-    if (errors.length > 0) throw preflightFailed(target, errors);
-    return { target_branch: target, commit: null, worktree_removed: false, lanes };
+    const owed = { workflow_evidence_missing: await evidenceOwed(repository, plan, target) };
+    if (errors.length > 0) throw preflightFailed(target, errors, owed);
+    return { target_branch: target, commit: null, worktree_removed: false, lanes, ...owed };
   }
   const merged = await merge(wanted);
   if (merged.ok) return { ...merged.value, lanes };
   throw preflightFailed(target, merged.error.data['errors'] as string[]);
+}
+
+async function evidenceOwed(...where: Parameters<typeof workflowEvidenceMissing>) {
+  return (await workflowEvidenceMissing(...where)) ?? null;
 }
 
 function repositoryOf({ repoPath, gitDir }: Theater): Repository {
@@ -139,8 +145,8 @@ function noLane(wpId: string, reason: string): AppError {
   return new AppError('LANE_ALLOCATION_FAILED', params, { field: 'wp_id' });
 }
 
-function preflightFailed(target: string, errors: readonly string[]): AppError {
+function preflightFailed(target: string, errors: readonly string[], more = {}): AppError {
   const params = { target_branch: target, reason: errors.join('; ').slice(0, 2_000) };
-  const details = { target_branch: target, errors: errors.slice(0, 100) };
+  const details = { target_branch: target, errors: errors.slice(0, 100), ...more };
   return new AppError('PREFLIGHT_FAILED', params, { details });
 }

@@ -80,7 +80,7 @@ export const promptSpec = z.strictObject({
   system: z.string().max(20_000),
   files: z.array(relativePath).max(LIMITS.inputFiles).default([]),
   /** What the local model does with the text; other providers ignore it. */
-  task: z.enum(['draft', 'research', 'verify', 'call_summary', 'plan']).default('draft'),
+  task: z.enum(['draft', 'research', 'verify', 'call_summary', 'plan', 'review']).default('draft'),
 });
 export type PromptSpec = z.output<typeof promptSpec>;
 

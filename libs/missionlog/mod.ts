@@ -14,4 +14,10 @@ export {
 } from './log.ts';
 export type { Recorded } from './record.ts';
 export { loadGate } from './shape.ts';
-export { MISSION_STREAM, missionSubject, parseMissionSubject, projectFilter } from './subjects.ts';
+export {
+  BOARDS_FILTER,
+  MISSION_STREAM,
+  missionSubject,
+  parseMissionSubject,
+  projectFilter,
+} from './subjects.ts';

@@ -26,6 +26,9 @@ export function projectFilter(projectUuid: string): string {
   return `${PREFIX}.${token(projectUuid)}.*.${BOARD}`;
 }
 
+/** The events of all missions of all projects. */
+export const BOARDS_FILTER = `${PREFIX}.*.*.${BOARD}`;
+
 /** The project and mission of a mission's subject; undefined: it is none. */
 export function parseMissionSubject(
   subject: string,

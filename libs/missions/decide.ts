@@ -141,6 +141,24 @@ export function transition(
   return accept({ events, answer: { from_lane: from, to_lane: to, no_op: false } });
 }
 
+/** Brings a blocked work package back: planned, so that whoever is next may start it anew. */
+export function retry(
+  board: Board,
+  state: MissionState,
+  command: { wpId: string; actor: string; note: string },
+): Result<Decided<Moved>> {
+  const found = locate(board, state, command.wpId);
+  if (!found.ok) return found;
+  const { lane } = found.value;
+  if (lane !== 'blocked') return rejected(`${command.wpId} is ${lane}, not blocked`);
+  if (!isFilled(command.actor)) return rejected('An actor is needed');
+  const events = [
+    change(command, 'blocked', 'in_progress'),
+    change(command, 'in_progress', 'planned'),
+  ];
+  return accept({ events, answer: { from_lane: lane, to_lane: 'planned', no_op: false } });
+}
+
 type Fault = (command: TransitionCommand, wp: WorkPackageState, to: Lane) => string | undefined;
 
 const GUARD_FAULTS: Readonly<Record<Guard, Fault>> = {

@@ -15,6 +15,7 @@ export {
   type ExecutionMode,
   locate,
   type Moved,
+  retry,
   type StartCommand,
   startImplementation,
   startReview,
@@ -88,6 +89,7 @@ export {
   initialState,
   type MissionState,
   orderOf,
+  RUN_REQUESTED,
   type WorkPackageState,
 } from './state.ts';
 export {

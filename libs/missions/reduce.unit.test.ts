@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { normaliseEventId, type MissionEnvelope } from '#libs/contracts';
 import { parseClock, receive, tick } from './clock.ts';
 import { LANES } from './lanes.ts';
-import { evolve, fold, initialState } from './state.ts';
+import { evolve, fold, initialState, RUN_REQUESTED } from './state.ts';
 import {
   appendRows,
   importRows,
@@ -42,6 +42,10 @@ const content = fc.oneof(
     .map((payload) => ({ type: 'DependencyResolved', payload })),
   fc.record({ closing: actor }).map((payload) => ({ type: 'MissionClosed', payload })),
   fc.record({ target_branch: actor }).map((payload) => ({ type: 'MissionCreated', payload })),
+  fc.record({ active: fc.boolean() }).map((payload) => ({ type: RUN_REQUESTED, payload })),
+  fc
+    .record({ merge_refused: fc.option(fc.record({ attempt: fc.nat(3) }), { nil: undefined }) })
+    .map((payload) => ({ type: 'ErrorLogged', payload })),
 );
 
 /** Events of a mission, each id once; clocks, nodes and times often equal. */

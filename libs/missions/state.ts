@@ -9,6 +9,10 @@ import { isRollback, type Lane, type Origin, parseLane } from './lanes.ts';
 export type EventOrder = readonly [lamport: number, rollback: 0 | 1, nodeId: string, id: string];
 
 type Placed<T> = { readonly order: EventOrder; readonly value: T };
+type Payload = Readonly<Record<string, unknown>>;
+
+/** Told when a mission is to be executed by the system itself, or no longer. */
+export const RUN_REQUESTED = 'MissionRunRequested';
 
 export type WorkPackageState = {
   readonly wp_id: string;
@@ -39,7 +43,7 @@ export type HistoryEntry = {
 export type Closing = {
   readonly event_id: string;
   readonly at: string;
-  readonly payload: Readonly<Record<string, unknown>>;
+  readonly payload: Payload;
   readonly order: EventOrder;
 };
 
@@ -63,6 +67,10 @@ export type MissionState = {
   readonly received: ReadonlySet<string>;
   /** The tracker's issue that the mission came from; the first that was told. */
   readonly origin: Placed<MissionOrigin> | undefined;
+  /** Payload of the last RUN_REQUESTED; undefined: the system was never asked to execute it. */
+  readonly run: Placed<Payload> | undefined;
+  /** Payload of the last ErrorLogged that tells of a refused merge (`merge_refused`). */
+  readonly refusal: Placed<Payload> | undefined;
   /** Highest Lamport clock and time (ms) in the mission; 0: none. */
   readonly lamport: number;
   readonly lastMs: number;
@@ -79,6 +87,8 @@ export const initialState: MissionState = {
   contents: new Map(),
   received: new Set(),
   origin: undefined,
+  run: undefined,
+  refusal: undefined,
   lamport: 0,
   lastMs: 0,
 };
@@ -183,6 +193,14 @@ function apply(next: Draft, event: MissionEnvelope): void {
       next.contents.set(key, later(next.contents.get(key), { order, value }));
       break;
     }
+    case RUN_REQUESTED:
+      next.run = later(next.run, { order, value: payload });
+      break;
+    case 'ErrorLogged':
+      if (payload.merge_refused !== undefined) {
+        next.refusal = later(next.refusal, { order, value: payload });
+      }
+      break;
     default:
     // The other types tell nothing that a board is made of.
   }

@@ -1,5 +1,5 @@
 /** What kind of work the answer is for; the local model does each one differently. */
-export type ModelTask = 'draft' | 'research' | 'verify' | 'call_summary' | 'plan';
+export type ModelTask = 'draft' | 'research' | 'verify' | 'call_summary' | 'plan' | 'review';
 
 /** A worktree file that stands before the model. Its text is data, never instructions. */
 export type ModelFile = { path: string; text: string };

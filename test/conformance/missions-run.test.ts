@@ -1,166 +1,314 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import type { Role } from '#libs/contracts';
 import { type ModelServer, startModelServer, waitFor } from '#libs/testing';
-import { freshIds, startSystem, type System } from './harness.ts';
-import { type Data, ok } from './wire.ts';
+import {
+  type OwnMission,
+  ALL_WELL,
+  LONG,
+  ownMission,
+  type Reached,
+  runsOf,
+} from './mission-kit.ts';
+import { freshIds, git, startSystem, type System } from './harness.ts';
+import { IRONCLAW, MISSION, P, REVIEW } from './orchestrator-rig.ts';
+import { type Data, err, ok } from './wire.ts';
 
-// Missions that the system executes itself: work packages as orders (point 10 of issue D).
+// Missions that the system executes itself: work packages as orders on their lanes (issue D, 10).
 
-const LONG = { timeoutMs: 90_000, intervalMs: 100 };
+const APPROVED = { kind: 'ok', text: 'VERDICT: approved\nIt does what it should.' } as const;
+const TIMEOUT = { timeout: 300_000 };
+const DIAMOND = { WP01: [], WP02: ['WP01'], WP03: ['WP01'], WP04: ['WP02', 'WP03'] };
+const ROLES: readonly Role[] = [
+  'gateway',
+  'ledger',
+  'vault',
+  'observer',
+  'integration',
+  'co',
+  'worker',
+  'missions',
+];
 let model: ModelServer;
 let system: System;
+let reached: Reached;
 beforeAll(async () => {
   model = await startModelServer();
   system = await startSystem({
-    roles: ['ledger', 'vault', 'observer', 'integration', 'co', 'worker'],
-    separateProcesses: ['missions'],
+    roles: ROLES,
     env: { IO_INTELLIGENCE_BASE_URL: model.url, IO_INTELLIGENCE_API_KEY: 'a key of the tests' },
   });
+  const { call, eventsOf } = system;
+  reached = { call, eventsOf, natsUrl: system.testBroker.url };
 });
-beforeEach(() => model.setMode({ kind: 'ok', text: 'VERDICT: approved\nIt does what it should.' }));
+beforeEach(() => model.setMode(APPROVED));
 afterAll(async () => {
   await system?.[Symbol.asyncDispose]();
   await model?.[Symbol.asyncDispose]();
 });
 
-const call = async (name: string, input: Data, status = 200): Promise<Data> =>
-  ok(await system.call('http', `missions.${name}`, input), status);
+const inLane = (mission: OwnMission, wp: string, lane: string): Promise<unknown> =>
+  waitFor(async () => (await mission.lanes())[wp] === lane, LONG);
+const outputsOf = (mission: OwnMission, branch: string): string[] =>
+  mission.rig
+    .git('ls-tree', '-r', '--name-only', branch)
+    .split('\n')
+    .filter((path) => path.startsWith('outputs/'));
+const refusal = async (mission: OwnMission, name: string, input: Data, code: string) =>
+  err(await system.call('http', `missions.${name}`, { ...mission.key, ...input }), code);
 
-/** A mission whose work packages wait for one another as told; answers its key. */
-async function mission(dependencies: Record<string, string[]>): Promise<Data> {
-  const project_uuid = randomUUID();
-  const mission_slug = '064-my-mission';
-  const fields = { mission_slug, mission_number: '064', mission_type: 'software-dev' };
-  const event = (n: number, event_type: string, wp: string | undefined, payload: Data): Data => ({
-    event_id: randomUUID(),
-    event_type,
-    aggregate_id: wp ?? mission_slug,
-    aggregate_type: wp === undefined ? 'Mission' : 'WorkPackage',
-    schema_version: '3.0.0',
-    build_id: randomUUID(),
-    node_id: 'a-checkout',
-    lamport_clock: n,
-    timestamp: new Date(1_780_000_000_000 + n).toISOString(),
-    project_uuid,
-    payload: { ...fields, ...payload },
-  });
-  const events = [
-    event(1, 'MissionCreated', undefined, { target_branch: 'main' }),
-    ...Object.entries(dependencies).map(([wp_id, waits], n) =>
-      event(n + 2, 'WPCreated', wp_id, { wp_id, title: `Do ${wp_id}`, dependencies: waits }),
-    ),
-  ];
-  const answer = await system.call('http', 'missions.record-events', { events });
-  expect(answer.status).toBe(200);
-  return { project_uuid, mission_slug };
-}
-const begin = (key: Data, more: Data = {}): Promise<Data> =>
-  call('run', { ...key, theater_id: freshIds().theater, ...more }, 202);
+test('D.56 D.39 four work packages from planned to merged by one command', TIMEOUT, async () => {
+  await using mission = await ownMission(reached, DIAMOND);
+  const { rig } = mission;
+  const before = rig.git('rev-parse', 'main').trim();
+  const words = ['missions', 'run', MISSION, '--wait', '--json', '--repo', rig.root];
+  const { code, stdout, stderr } = await rig.start([...words, '--url', system.url('gateway')], {
+    program: IRONCLAW,
+  }).ended;
+  expect([code, stderr]).toEqual([0, '']);
+  const said = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Data);
+  expect(said[0]).toMatchObject({ active: true, duplicate: false, next: ['WP01'] });
+  expect((said[0] as Data).theater).toMatchObject({ repo_path: rig.root });
+  const { end } = said.at(-1) as Data;
+  expect(end).toMatchObject({ mission_slug: MISSION, status: 'merged', standing: 'merged' });
 
-async function lanesOf(key: Data): Promise<Record<string, string>> {
-  const { work_packages } = await call('work-packages', key);
-  return Object.fromEntries(work_packages.map(({ wp_id, lane }: Data) => [wp_id, lane]));
-}
-const reached = async (key: Data, lanes: Record<string, string>): Promise<void> => {
-  try {
-    await waitFor(async () => JSON.stringify(await lanesOf(key)) === JSON.stringify(lanes), LONG);
-  } finally {
-    expect(await lanesOf(key)).toEqual(lanes);
-  }
-};
-const historyOf = async (key: Data): Promise<Data[]> =>
-  (await call('history', { ...key, limit: 1_000 })).history as Data[];
-const stepsOf = async (key: Data, wp: string): Promise<string[]> =>
-  (await historyOf(key))
-    .filter(({ event_type, wp_id }) => event_type === 'WPStatusChanged' && wp_id === wp)
-    .map(({ actor, event }) => `${actor}: ${event.payload.from_lane} > ${event.payload.to_lane}`);
-
-const tail = async (): Promise<number> =>
-  (await system.broker.jsm.streams.info('MISSIONS')).state.last_seq;
-const isOver = async (key: Data): Promise<boolean> =>
-  Object.values(await lanesOf(key)).every((lane) => lane === 'approved');
-
-const ALL_WELL = [
-  'ironclaw: planned > claimed',
-  'ironclaw: claimed > in_progress',
-  'ironclaw: in_progress > for_review',
-  'ironclaw-review: for_review > in_review',
-  'ironclaw-review: in_review > approved',
-];
-
-test('D.14 a mission runs to approved, dependencies first; both sides know each other', {
-  timeout: 120_000,
-}, async () => {
-  const key = await mission({ WP01: [], WP02: ['WP01'] });
-  expect(await begin(key)).toMatchObject({ active: true, next: ['WP01'] });
-  await reached(key, { WP01: 'approved', WP02: 'approved' });
-  expect([await stepsOf(key, 'WP01'), await stepsOf(key, 'WP02')]).toEqual([ALL_WELL, ALL_WELL]);
-  const history = await historyOf(key);
-  const ids = history.map(({ event_id }) => event_id as string);
-  const approved = history.findIndex(
-    ({ wp_id, event }) => wp_id === 'WP01' && event.payload.to_lane === 'approved',
-  );
-  const started = history.findIndex(
-    ({ wp_id, event }) => wp_id === 'WP02' && event.payload.to_lane === 'claimed',
-  );
-  expect(approved).toBeLessThan(started);
-  const notes = history.filter(({ event }) => event.payload.run_id !== undefined);
-  expect(notes).toHaveLength(4);
-  for (const { event } of notes) {
-    const { run_id, order_ids } = event.payload;
-    expect(order_ids).toHaveLength(1);
-    expect(event.correlation_id).toBe(run_id);
-    const [created] = await system.eventsOf({ run_id });
-    const [plane, laneEvent] = String(created?.payload.request_id).split('/');
-    expect([plane, ids.includes(laneEvent ?? '')]).toEqual(['wp-event', true]);
-    const types = (await system.eventsOf({ order_id: order_ids[0] })).map(({ type }) => type);
-    expect(types.filter((type) => type === 'ORDER_COMPLETED')).toHaveLength(1);
-  }
+  for (const wp of Object.keys(DIAMOND)) expect(await mission.moves(wp)).toEqual(ALL_WELL);
+  const runs = await runsOf(reached, mission);
+  expect(runs).toHaveLength(8);
+  // What the units of the four wrote is on the target, once each, and nothing of the reviews.
+  const work = runs.filter(({ event }) => event.payload.author === 'ironclaw');
+  const written = work.map(({ run_id }) => `outputs/${run_id}/model_output.txt`);
+  expect(outputsOf(mission, 'main')).toEqual(written.sort());
+  expect(rig.git('show', `main:${written[0]}`)).toContain('It does what it should.');
+  expect(rig.git('rev-parse', 'main').trim()).toBe(end.merged.commit);
+  rig.git('merge-base', '--is-ancestor', before, 'main');
+  rig.git('fsck', '--strict');
+  // Lanes and reviews are gone; the checkout is where it was; the files tell the same.
+  expect(rig.git('branch', '--list', 'kitty/*')).toBe('');
+  expect(rig.git('branch', '--show-current').trim()).toBe('planning');
+  expect(rig.rows().filter(({ to_lane }) => to_lane === 'done')).toHaveLength(4);
+  expect(rig.read(`${rig.files}/tasks.md`)).not.toContain('[ ]');
 });
 
-test('D.31 what a review sends back is done again, then blocked for a person', {
-  timeout: 180_000,
-}, async () => {
-  model.setMode({ kind: 'ok', text: 'VERDICT: changes_requested\nNot yet.' });
-  const key = await mission({ WP01: [] });
-  await begin(key);
-  await reached(key, { WP01: 'blocked' });
-  const steps = await stepsOf(key, 'WP01');
-  expect(
-    steps.filter((step) => step === 'ironclaw-review: in_review > in_progress').length,
-  ).toBeGreaterThan(1);
-  expect(steps.at(-1)).toBe('ironclaw-review: in_review > blocked');
+test(
+  'D.14 dependents stand on what they waited for; both sides know each other',
+  TIMEOUT,
+  async () => {
+    await using mission = await ownMission(reached, { WP01: [], WP02: ['WP01'] });
+    const asked = model.requests().length;
+    await mission.run({ merge: 'none' });
+    await mission.rest('accepted');
+    const history = await mission.history();
+    const at = (wp: string, lane: string): number =>
+      history.findIndex(({ wp_id, event }) => wp_id === wp && event.payload.to_lane === lane);
+    expect(at('WP01', 'approved')).toBeLessThan(at('WP02', 'claimed'));
+    const lane = (wp: string) => `kitty/mission-${MISSION}-${wp}`;
+    expect(outputsOf(mission, lane('WP01'))).toHaveLength(1);
+    expect(outputsOf(mission, lane('WP02'))).toHaveLength(2);
+
+    const laneEvents = new Map(history.map(({ event_id, event }) => [event_id as string, event]));
+    const runs = await runsOf(reached, mission);
+    expect(runs).toHaveLength(4);
+    for (const { wp_id, run_id, order_ids, event, created } of runs) {
+      expect(event.correlation_id).toBe(run_id);
+      const { mission: told } = created.payload;
+      expect(told).toMatchObject({ ...mission.key, wp_id });
+      expect(laneEvents.get(told.wp_event_id)?.payload).toMatchObject({ wp_id });
+      const events = await system.eventsOf({ order_id: order_ids[0] });
+      expect(events.filter(({ type }) => type === 'INTEGRATED')).toHaveLength(1);
+      const order = events.find(({ type }) => type === 'ORDER_CREATED');
+      expect(order?.payload.mission).toEqual(told);
+    }
+    // The units were given the work package itself, the reviewing ones the result too.
+    const prompts = model
+      .requests()
+      .slice(asked)
+      .map(({ body }) => JSON.stringify(body.messages));
+    expect(prompts).toHaveLength(4);
+    for (const prompt of prompts) expect(prompt).toMatch(/owned_files.*WP0[12]\.txt/);
+    const reviews = prompts.filter((prompt) => prompt.includes('Review the result of'));
+    expect(reviews).toHaveLength(2);
+    for (const prompt of reviews) expect(prompt).toContain('It does what it should.');
+  },
+);
+
+test(
+  'D.31 D.25 what a review sends back is done again, then blocked, then brought back',
+  TIMEOUT,
+  async () => {
+    model.setMode({ kind: 'ok', text: 'VERDICT: changes_requested\nNot yet.' });
+    await using mission = await ownMission(reached, { WP01: [] });
+    await mission.run();
+    await mission.rest('blocked');
+    const steps = await mission.moves('WP01');
+    const back = 'ironclaw-review: in_review > in_progress';
+    expect(steps.filter((step) => step === back)).toHaveLength(3);
+    expect(steps.at(-1)).toBe('ironclaw-review: in_review > blocked');
+    const [wp] = (await mission.call('work-packages')).work_packages;
+    expect(wp.last_reason).toContain('it was sent back 4 times');
+    // The next round is told what the last one was sent back for.
+    const reworked = model.requests().map(({ body }) => JSON.stringify(body.messages));
+    expect(reworked.some((text) => text.includes('Mend what review.md asks for'))).toBe(true);
+
+    model.setMode(APPROVED);
+    await refusal(mission, 'retry', { wp_id: 'WP77', by: 'ana' }, 'INVALID_REQUEST');
+    await refusal(mission, 'retry', { by: 'ana' }, 'ILLEGAL_TRANSITION');
+    await mission.call('retry', { wp_id: 'WP01', by: 'ana', note: 'look again' }, 202);
+    await mission.rest('merged');
+    const brought = (await mission.moves('WP01')).slice(steps.length, steps.length + 2);
+    expect(brought).toEqual(['ana: blocked > in_progress', 'ana: in_progress > planned']);
+    await refusal(mission, 'retry', { wp_id: 'WP01', by: 'ana' }, 'ILLEGAL_TRANSITION');
+  },
+);
+
+test(
+  'D.33 a run that fails blocks its work package with the reason; others go on',
+  TIMEOUT,
+  async () => {
+    await using mission = await ownMission(reached, { WP01: [], WP02: ['WP01'], WP03: [] });
+    model.setMode({ kind: 'status', status: 400, message: 'no such model' });
+    await mission.run({ merge: 'squash' });
+    await mission.rest('blocked');
+    expect(await mission.lanes()).toEqual({ WP01: 'blocked', WP02: 'planned', WP03: 'blocked' });
+    const { work_packages } = await mission.call('work-packages', { wp_id: 'WP01' });
+    expect(work_packages[0].last_reason).toMatch(/it is FAILED: .*no such model/s);
+    expect(outputsOf(mission, 'main')).toEqual([]);
+    model.setMode(APPROVED);
+    for (const wp_id of ['WP01', 'WP03']) await mission.call('retry', { wp_id, by: 'ana' }, 202);
+    const { merged } = await mission.rest('merged');
+    expect(merged).toMatchObject({ strategy: 'squash', target_branch: 'main' });
+    expect(outputsOf(mission, 'main')).toHaveLength(3);
+    expect(mission.rig.git('rev-list', '--count', 'planning..main').trim()).toBe('1');
+  },
+);
+
+test(
+  'D.34 D.38 people review; a refused merge is told, and tried again when asked for',
+  TIMEOUT,
+  async () => {
+    await using mission = await ownMission(reached, { WP01: [] });
+    const { rig } = mission;
+    await mission.run({ review: 'person' });
+    await inLane(mission, 'WP01', 'for_review');
+    const wp = ['--wp', 'WP01', '--policy', P];
+    expect((await rig.api('start-review', ...wp, '--actor', 'ana')).code).toBe(0);
+    expect((await mission.board()).run.standing).toBe('running');
+    rig.git('branch', '-m', 'main', 'parked');
+    const verdict = ['--to', 'approved', '--actor', 'ana', '--review-result-json', REVIEW];
+    expect((await rig.api('transition', ...wp, ...verdict)).code).toBe(0);
+    const refused = await mission.rest('merge refused');
+    expect(refused.merge_refused.errors).toEqual([expect.stringContaining('main')]);
+    expect(refused).toMatchObject({ status: 'accepted', merged: null });
+    const told = (await mission.history()).filter(({ event_type }) => event_type === 'ErrorLogged');
+    expect(told.map(({ event }) => event.payload.error_message)).toEqual([
+      expect.stringMatching(/^the merge was refused: .*main/),
+    ]);
+    // The same settings again change nothing; only asking for another try does.
+    rig.git('branch', '-m', 'parked', 'main');
+    expect(await mission.run({ review: 'person' })).toMatchObject({ duplicate: true });
+    expect((await mission.board()).run.standing).toBe('merge refused');
+    expect(await mission.call('retry', { by: 'ana' }, 202)).toEqual({ retried: 'merge' });
+    const { merged } = await mission.rest('merged');
+    expect(rig.git('rev-parse', 'main').trim()).toBe(merged.commit);
+    expect(
+      (await mission.history()).filter(({ event_type }) => event_type === 'ErrorLogged'),
+    ).toEqual(told);
+  },
+);
+
+test('D.56 the local model is enough: work packages from planned to merged', TIMEOUT, async () => {
+  await using local = await startSystem({ roles: ROLES });
+  const { call, eventsOf } = local;
+  const natsUrl = local.testBroker.url;
+  const wps = { WP01: [], WP02: ['WP01'] };
+  await using mission = await ownMission({ call, eventsOf, natsUrl }, wps);
+  await mission.run();
+  await mission.rest('merged');
+  for (const wp of Object.keys(wps)) expect(await mission.moves(wp)).toEqual(ALL_WELL);
+  const [written = ''] = outputsOf(mission, 'main');
+  expect(mission.rig.git('show', `main:${written}`)).toMatch(/Part WP0[12]/);
 });
 
-test('reviews are left to people where that is asked; what others claimed is theirs', {
-  timeout: 120_000,
-}, async () => {
-  const key = await mission({ WP01: [] });
-  await begin(key, { review: 'person' });
-  await reached(key, { WP01: 'for_review' });
-  const stop = { ...key, stop: true };
-  const stopped = ok(await system.call('nats', 'missions.run', stop), 202);
-  expect(stopped).toMatchObject({ active: false, duplicate: false, next: [] });
-  const again = ok(await system.call('nats', 'missions.run', stop), 202);
-  expect(again).toMatchObject({ active: false, duplicate: true });
-  const next = await call('board', key);
-  expect(next.lanes).toMatchObject({ for_review: 1, in_review: 0 });
+test(
+  'a theater that nobody has opened is made; then the units know titles alone',
+  TIMEOUT,
+  async () => {
+    await using mission = await ownMission(reached, { WP01: [] });
+    const { theater: theater_id } = freshIds();
+    await mission.run({ theater_id });
+    const { merged } = await mission.rest('merged');
+    const { repo_path } = ok(await system.call('http', 'vault.open-theater', { theater_id }));
+    expect(await git(repo_path, 'rev-parse', 'main')).toBe(merged.commit);
+    expect(outputsOf(mission, 'main')).toEqual([]);
+  },
+);
+
+test('stopped, nothing more is begun; what others have claimed is theirs', TIMEOUT, async () => {
+  await using mission = await ownMission(reached, { WP01: [], WP02: ['WP01'], WP03: [] });
+  const claim = ['--wp', 'WP03', '--actor', 'bob', '--policy', P];
+  expect((await mission.rig.api('start-implementation', ...claim)).code).toBe(0);
+  await mission.run({ review: 'person' });
+  await inLane(mission, 'WP01', 'for_review');
+  const stop = { ...mission.key, stop: true };
+  const stopped = await system.call('nats', 'missions.run', stop);
+  expect(stopped.body.data).toMatchObject({ active: false, duplicate: false, next: [] });
+  const again = await system.call('nats', 'missions.run', stop);
+  expect(again.body.data).toMatchObject({ active: false, duplicate: true });
+  await mission.rest('stopped');
+  const wp = ['--wp', 'WP01', '--policy', P, '--actor', 'ana'];
+  await mission.rig.api('start-review', ...wp);
+  await mission.rig.api('transition', ...wp, '--to', 'approved', '--review-result-json', REVIEW);
+  await refusal(mission, 'run', { theater_id: 'not one' }, 'INVALID_REQUEST');
+  await mission.run({ review: 'person' });
+  await inLane(mission, 'WP02', 'for_review');
+  expect(await mission.moves('WP03')).toEqual([
+    'bob: planned > claimed',
+    'bob: claimed > in_progress',
+  ]);
 });
 
-test('D.40 killed again and again, it claims and orders each work package once', {
-  timeout: 240_000,
-}, async () => {
-  const wps = { WP01: [], WP02: [], WP03: ['WP01'], WP04: ['WP02', 'WP03'] };
-  const key = await mission(wps);
-  await begin(key);
-  for (let kills = 0; kills < 4; kills += 1) {
-    const before = await tail();
-    await waitFor(async () => (await tail()) > before + kills || (await isOver(key)), LONG);
-    await system.process('missions').kill();
-    await system.process('missions').restart();
-  }
-  await reached(key, { WP01: 'approved', WP02: 'approved', WP03: 'approved', WP04: 'approved' });
-  for (const wp of Object.keys(wps)) expect(await stepsOf(key, wp)).toEqual(ALL_WELL);
-  const runs = (await historyOf(key)).flatMap(({ event }) => event.payload.run_id ?? []);
-  expect([runs.length, new Set(runs).size]).toEqual([8, 8]);
+test(
+  'D.37 evidence that a mission with changed workflows owes comes before its acceptance',
+  TIMEOUT,
+  async () => {
+    await using mission = await ownMission(reached, { WP01: [] });
+    const { rig } = mission;
+    rig.write('.github/workflows/ci.yml', 'on: push\n');
+    rig.git('add', '-A');
+    rig.git('commit', '-qm', 'a workflow');
+    await mission.run({ merge: 'none' });
+    const refused = await mission.rest('merge refused');
+    expect(refused.status).toBe('open');
+    expect(refused.merge_refused).toMatchObject({ code: 'WORKFLOW_EVIDENCE_REQUIRED' });
+    expect(refused.merge_refused.errors[0]).toContain(`${rig.files}/workflow-evidence.md`);
+    rig.write(`${rig.files}/workflow-evidence.md`, 'run id 12345678\n');
+    await mission.call('retry', { by: 'ana' }, 202);
+    expect((await mission.rest('accepted')).status).toBe('accepted');
+  },
+);
+
+test('the command line tells what is blocked and brings it back', TIMEOUT, async () => {
+  await using mission = await ownMission(reached, { WP01: [] });
+  const { rig } = mission;
+  const say = (...words: string[]) =>
+    rig.start(['missions', ...words, '--url', system.url('gateway'), '--repo', rig.root], {
+      program: IRONCLAW,
+    }).ended;
+  model.setMode({ kind: 'status', status: 400, message: 'no such model' });
+  const failed = await say('run', MISSION, '--wait', '--merge', 'rebase');
+  expect(failed.code).toBe(1);
+  expect(failed.stdout).toMatch(/^theater repo_[0-9a-f]{12} on /m);
+  expect(failed.stdout).toMatch(/^run +blocked, review by unit, merge: rebase$/m);
+  expect(failed.stdout).toMatch(/^WP01 +blocked: run .* no such model/m);
+  model.setMode(APPROVED);
+  const retried = await say('retry', MISSION, 'WP01', '--by', 'ana');
+  expect(retried).toMatchObject({ code: 0, stdout: expect.stringContaining('as ana asked') });
+  const again = await say('run', MISSION, '--wait', '--merge', 'rebase');
+  expect(again.stdout).toMatch(/^merged +[0-9a-f]{40} on main \(rebase\)$/m);
+  expect(again.code).toBe(0);
+  expect((await say('run', MISSION, '--merge', 'octopus')).code).toBe(2);
+  expect((await say('run', MISSION, '--stop', '--wait')).code).toBe(2);
+  expect((await say('retry', MISSION)).code).toBe(1);
 });

@@ -118,6 +118,7 @@ export const ROUTES: Readonly<Record<string, string>> = {
   'missions.work-packages': 'GET /boards/{project_uuid}/{mission_slug}/work-packages',
   'missions.history': 'GET /boards/{project_uuid}/{mission_slug}/history',
   'missions.run': 'POST /boards/{project_uuid}/{mission_slug}/run',
+  'missions.retry': 'POST /boards/{project_uuid}/{mission_slug}/retry',
   'missions.stream': 'GET /stream',
   'missions.health': 'GET /health',
   'projects.create': 'POST /projects',

@@ -13,20 +13,13 @@ import {
 } from '../options.ts';
 import { listenForSignals } from '../signals.ts';
 
-type Entry = CallData<typeof API.missions.history>['history'][number];
+export type Entry = CallData<typeof API.missions.history>['history'][number];
+export type Board = CallData<typeof API.missions.board>;
 type PageOptions = ConnectionOptions & { project?: string; limit?: string; cursor?: string };
 type ListOptions = PageOptions & { is?: 'open' | 'accepted' | 'merged' };
 type WpOptions = PageOptions & { lane?: string; actor?: string };
 type HistoryOptions = PageOptions & { wp?: string; type?: string; actor?: string };
 type WatchOptions = ConnectionOptions & { project?: string; wp?: string; fromSeq?: string };
-
-type RunOptions = ConnectionOptions & {
-  project?: string;
-  theater?: string;
-  playbook?: string;
-  review?: 'unit' | 'person';
-  stop?: true;
-};
 
 /** Projects that are named where several have a mission of that slug. */
 const PROJECTS_NAMED = 20;
@@ -68,14 +61,7 @@ export function missionBoardsCommand(program: Command, run: Run, io: Io): void {
     .action((slug: string | undefined, options: WatchOptions) =>
       run(() => watch(io, slug, options)),
     );
-  add('run <mission>', 'Have the work packages of a mission done as orders of this system.')
-    .option('--theater <id>', 'where the orders work')
-    .option('--playbook <name>', 'how each work package is done')
-    .option('--review <by>', 'unit: a second unit reviews; person: reviews are left to people')
-    .option('--stop', 'begin and move on nothing more')
-    .action((slug: string, options: RunOptions) => run(() => execute(io, slug, options)));
   withExamples(command, [
-    'missions run 064-my-mission --review person',
     'missions list --is open',
     'missions wp 064-my-mission --lane blocked',
     'missions watch 064-my-mission --json',
@@ -83,7 +69,11 @@ export function missionBoardsCommand(program: Command, run: Run, io: Io): void {
 }
 
 /** The key of a mission; the project is looked up where it is not named. */
-async function keyOf(io: Io, mission_slug: string, options: PageOptions) {
+export async function keyOf(
+  io: Io,
+  mission_slug: string,
+  options: ConnectionOptions & { project?: string },
+) {
   if (options.project !== undefined) return { project_uuid: options.project, mission_slug };
   const client = connectTo(io, options);
   const limit = String(PROJECTS_NAMED);
@@ -144,9 +134,25 @@ async function show(io: Io, slug: string, options: PageOptions): Promise<ExitCod
       ['created', one.created_at],
       ['changed', one.updated_at],
       ['events', String(one.events)],
+      ...runFacts(one),
       ...lanes.map(([lane, ids]): [string, string] => [lane, ids.join(', ')]),
     ]),
   );
+}
+
+/** What is told of a mission that the system executes. */
+export function runFacts({
+  run,
+  merged,
+  merge_refused: refused,
+}: Board): [string, string | null][] {
+  const { errors = [], at } = refused ?? {};
+  return [
+    ['run', run && `${run.standing}, review by ${run.review}, merge: ${run.merge}`],
+    ['theater', run && run.theater_id],
+    ['merged', merged && `${merged.commit} on ${merged.target_branch} (${merged.strategy})`],
+    ['refused', run?.standing === 'merge refused' ? `${at}: ${errors.join('; ')}` : null],
+  ];
 }
 
 async function workPackages(
@@ -169,9 +175,10 @@ async function workPackages(
     one.last_actor,
     one.dependencies.join(', '),
     one.title,
+    one.lane === 'blocked' ? one.last_reason : '',
   ]);
   const look = { colours: io.colours.out, none: 'no work packages' };
-  const heads = ['id', 'lane', 'actor', 'waits for', 'title'];
+  const heads = ['id', 'lane', 'actor', 'waits for', 'title', 'why'];
   return tell(io, options, answer, () => table(heads, rows, look));
 }
 
@@ -185,23 +192,6 @@ async function history(io: Io, slug: string, options: HistoryOptions): Promise<E
     ...(options.actor !== undefined && { actor: options.actor }),
   });
   return tell(io, options, answer, () => answer.history.map(lineOf).join('\n') || 'no events');
-}
-
-async function execute(io: Io, slug: string, options: RunOptions): Promise<ExitCode> {
-  const { theater, playbook, review, stop } = options;
-  const key = await keyOf(io, slug, options);
-  const answer = await connectTo(io, options).call(API.missions.run, {
-    ...key,
-    ...(theater !== undefined && { theater_id: theater }),
-    ...(playbook !== undefined && { playbook }),
-    ...(review !== undefined && { review }),
-    ...(stop !== undefined && { stop }),
-  });
-  const word = answer.active ? 'is executed' : 'is no longer executed';
-  const now = answer.next.length === 0 ? 'nothing to do now' : `now: ${answer.next.join(', ')}`;
-  return tell(io, options, answer, () =>
-    answer.active ? `${slug} ${word}; ${now}` : `${slug} ${word}`,
-  );
 }
 
 async function watch(io: Io, slug: string | undefined, options: WatchOptions): Promise<ExitCode> {
@@ -227,12 +217,13 @@ function lanesLine(lanes: Record<string, number>): string {
 }
 
 /** One event on one line. */
-function lineOf({ seq, timestamp, event_type, wp_id, actor, event }: Entry): string {
+export function lineOf({ seq, timestamp, event_type, wp_id, actor, event }: Entry): string {
   const payload = (event.payload ?? {}) as Record<string, unknown>;
-  const { from_lane, to_lane, entry_content, artifact_path, external_issue_key } = payload;
+  const { from_lane, to_lane, entry_content, error_message, reason } = payload;
+  const { artifact_path, external_issue_key } = payload;
   const change = typeof to_lane === 'string' ? `${String(from_lane)} -> ${to_lane}` : undefined;
-  const about = entry_content ?? artifact_path ?? external_issue_key;
-  const note = typeof about === 'string' ? about.slice(0, 200) : undefined;
+  const text = entry_content ?? error_message ?? reason ?? artifact_path ?? external_issue_key;
+  const note = typeof text === 'string' ? text.slice(0, 200) : undefined;
   const parts = [String(seq), timestamp, event_type, wp_id, change, actor, note];
   return printable(parts.filter((part) => part !== undefined && part !== null).join('  '));
 }

@@ -1,9 +1,10 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Broker } from '#libs/broker';
 import { AppError } from '#libs/contracts';
 import { loadGate } from '#libs/missionlog';
-import { parseSelector } from '#libs/missions';
+import { accept, parseSelector, register } from '#libs/missions';
 import { pino } from 'pino';
 import type { Env } from './connect.ts';
 import { homeOf, isAlive, readHomeBroker, runningPid } from './home.ts';
@@ -24,24 +25,54 @@ export async function syncMissions(
   mission: string | undefined,
   env: Env,
 ): Promise<Synced[]> {
-  const around: Surroundings = {
+  const around = surroundings(env);
+  const slugs = mission === undefined ? slugsOf(repository.root) : [mission];
+  const synced: Synced[] = [];
+  for (const slug of slugs) {
+    const opened = await openSession(repository, slug, around);
+    if (!opened.ok) throw unknown(slug, repository);
+    const session = opened.value;
+    const written = await session.inTurn(() => session.mirror('all'));
+    synced.push({ mission_slug: slug, written });
+  }
+  return synced;
+}
+
+/**
+ * Tells the log of what a mission's files hold and it does not know yet.
+ * @throws {NAMESPACE_NOT_FOUND} the repository has no such mission
+ */
+export async function registerMission(
+  repository: Repository,
+  mission: string,
+  env: Env,
+): Promise<void> {
+  const brokers: Broker[] = [];
+  try {
+    const opened = (broker: Broker) => brokers.push(broker);
+    const session = await openSession(repository, mission, { ...surroundings(env), opened });
+    if (!session.ok) throw unknown(mission, repository);
+    const { board } = session.value;
+    await session.value.decide((state) =>
+      accept({ events: register(board, state), answer: undefined }),
+    );
+  } finally {
+    for (const broker of brokers) await broker.close();
+  }
+}
+
+function unknown(mission: string, { root }: Repository): AppError {
+  return new AppError('NAMESPACE_NOT_FOUND', { mission, project: root });
+}
+
+function surroundings(env: Env): Surroundings {
+  return {
     env,
     cwd: process.cwd(),
     gate: loadGate(env),
     logger: pino({ level: env.IRONCLAW_LOG_LEVEL || 'warn' }, pino.destination(2)),
     now: () => new Date(),
   };
-  const slugs = mission === undefined ? slugsOf(repository.root) : [mission];
-  const synced: Synced[] = [];
-  for (const slug of slugs) {
-    const opened = await openSession(repository, slug, around);
-    if (!opened.ok)
-      throw new AppError('NAMESPACE_NOT_FOUND', { mission: slug, project: repository.root });
-    const session = opened.value;
-    const written = await session.inTurn(() => session.mirror('all'));
-    synced.push({ mission_slug: slug, written });
-  }
-  return synced;
 }
 
 function slugsOf(root: string): string[] {

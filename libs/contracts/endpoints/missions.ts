@@ -59,6 +59,21 @@ const eventsContract: Outside = {
   errorBody: ({ code, message }: AppError) => ({ error: code.toLowerCase(), details: [message] }),
 };
 
+/** The merge that a mission ended with. */
+const merged = z.looseObject({
+  target_branch: z.string().optional(),
+  strategy: z.string().optional(),
+  commit: z.string().optional(),
+  at: z.string().optional(),
+});
+/** Why the system could not merge a mission when it tried last. */
+const mergeRefused = z.looseObject({
+  at: z.string(),
+  attempt: z.int().optional(),
+  code: z.string().optional(),
+  errors: z.array(z.string()).optional(),
+});
+
 /** A mission as the stream of its events tells of it. */
 const board = z.looseObject({
   project_uuid: z.string(),
@@ -73,6 +88,23 @@ const board = z.looseObject({
   events: z.int(),
   /** Work packages by lane; every lane is named. */
   lanes: z.record(z.string(), z.int()),
+  /** Null: it is not merged. */
+  merged: merged.nullable(),
+  /** Null: no merge was refused. It stays when a later one went well. */
+  merge_refused: mergeRefused.nullable(),
+});
+const runSettings = {
+  /** Where the orders work; null: in the theater of runs that name none. */
+  theater_id: id.nullable(),
+  playbook: z.string().nullable(),
+  review: z.enum(['unit', 'person']),
+  merge: z.enum(['merge', 'squash', 'rebase', 'none']),
+};
+/** How the system executes a mission, and where that stands. */
+const run = z.looseObject({
+  ...runSettings,
+  active: z.boolean(),
+  standing: z.enum(['running', 'blocked', 'stopped', 'merge refused', 'accepted', 'merged']),
 });
 const workPackage = z.looseObject({
   wp_id: z.string(),
@@ -82,6 +114,8 @@ const workPackage = z.looseObject({
   dependencies: z.array(z.string()),
   last_transition_at: z.string().nullable(),
   last_event_id: z.string().nullable(),
+  /** What was said of the last change of lane. */
+  last_reason: z.string().nullable(),
   transitions: z.int(),
   force_count: z.int(),
 });
@@ -166,6 +200,8 @@ export const MISSIONS = {
     data: z.looseObject({
       ...board.shape,
       in_lane: z.record(z.string(), z.array(z.string())),
+      /** Null: nobody has asked for that. */
+      run: run.nullable(),
       ...asOf,
     }),
     errors: ['NAMESPACE_NOT_FOUND', 'VIEW_BEHIND'],
@@ -230,7 +266,9 @@ export const MISSIONS = {
       theater_id: id.optional(),
       playbook: z.string().min(1).max(140).optional(),
       /** By a second unit, or left to people. */
-      review: z.enum(['unit', 'person']).default('unit'),
+      review: runSettings.review.default('unit'),
+      /** How its lanes are merged once all is accepted; `none`: others do that. */
+      merge: runSettings.merge.default('merge'),
       /** True: nothing more is begun or moved on. */
       stop: z.boolean().default(false),
     }),
@@ -242,7 +280,24 @@ export const MISSIONS = {
       next: z.array(z.string()),
     }),
     status: 202,
-    errors: ['NAMESPACE_NOT_FOUND', 'VERSION_CONFLICT', 'VIEW_BEHIND'],
+    errors: ['NAMESPACE_NOT_FOUND', 'ILLEGAL_TRANSITION', 'VERSION_CONFLICT', 'VIEW_BEHIND'],
+  }),
+  retry: endpoint({
+    role,
+    name: 'retry',
+    method: 'POST',
+    path: '/boards/{project_uuid}/{mission_slug}/retry',
+    summary: 'Bring a blocked work package back, or without one try a refused merge again',
+    input: z.strictObject({
+      ...boardKey,
+      wp_id: wpId.optional(),
+      /** Who wants it; it stands in the event. */
+      by: text(256),
+      note: z.string().trim().min(1).max(2_000).optional(),
+    }),
+    data: z.looseObject({ retried: z.string() }),
+    status: 202,
+    errors: ['NAMESPACE_NOT_FOUND', 'ILLEGAL_TRANSITION', 'VERSION_CONFLICT', 'VIEW_BEHIND'],
   }),
   stream: endpoint({
     role,

@@ -211,6 +211,11 @@ export const VAULT = {
       worktree_removed: z.boolean(),
       /** Branches of the lanes, each after those it depends on. */
       lanes: z.array(z.string()),
+      /**
+       * After a dry run: the file with evidence of its workflows that the mission owes before it may
+       * be accepted; also in the details of PREFLIGHT_FAILED.
+       */
+      workflow_evidence_missing: z.string().nullable().optional(),
     }),
     errors: ['THEATER_NOT_FOUND', 'PREFLIGHT_FAILED', 'PAYLOAD_TOO_LARGE', 'TOOL_POLICY_VIOLATION'],
   }),

@@ -167,6 +167,23 @@ test('verify keeps what the sources support and names what they do not', async (
   expect(verification).toContain('unknown numbers 90,000');
 });
 
+test('review approves what the work package supports, and only where something is stated', async () => {
+  const asked = 'Say that the launch moved to May 4. The budget is 20,000 euros.';
+  const files = (text: string): ModelFile[] => [
+    { path: 'inputs/r/message.md', text: 'Review what Bob says of Mars.' },
+    { path: 'inputs/r/work-package.md', text: asked },
+    { path: 'inputs/r/result/outputs/s/out.txt', text },
+  ];
+  const verdictOn = async (text: string) => (await ask('review', files(text))).text.split('\n')[0];
+  expect(await verdictOn('# News\n\n- The launch moved to May 4.\n')).toBe('VERDICT: approved');
+  for (const bad of ['', '# News\n', '- The budget is 90,000 euros.', '- Bob says Mars.']) {
+    expect(await verdictOn(bad)).toBe('VERDICT: changes_requested');
+  }
+  const { text } = await ask('review', files('The launch moved to May 4.\nBob bought Mars.'));
+  expect(text).toContain('1 of 2 statements of inputs/r/result/outputs/s/out.txt');
+  expect(text).toMatch(/not supported:\n\n- Bob bought Mars/);
+});
+
 test('plain notes give action items without a transcript', async () => {
   const notes =
     '# Weekly\n\n- Action: Maria to send the contract by Friday\n- Next step: book the room\n' +

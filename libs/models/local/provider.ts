@@ -8,6 +8,7 @@ import {
 import { splitSections } from '../sections.ts';
 import { aboutHeading, callSummary, draft, research } from './answers.ts';
 import { plan } from './plan.ts';
+import { review } from './review.ts';
 import { MAX_CHARS } from './text.ts';
 import { verify } from './verify.ts';
 
@@ -20,6 +21,7 @@ const TASKS: Record<ModelTask, (request: ModelRequest) => string> = {
   verify,
   call_summary: callSummary,
   plan,
+  review,
 };
 
 /**

@@ -29,7 +29,7 @@ export function verify(request: Pick<ModelRequest, 'files'>): string {
   if (draft === undefined) {
     return answer('There is no draft to check.', 'Nothing was checked.');
   }
-  const index = indexOf(readDocuments(sources).flatMap(({ sentences }) => sentences));
+  const index = indexOf(sources);
   const checks: Check[] = [];
   const kept: string[] = [];
   for (const line of draft.text.split(/\r?\n/)) {
@@ -64,6 +64,17 @@ function chooseDraft(files: readonly ModelFile[]) {
   return { draft, sources: inputs.length > 0 ? inputs : others };
 }
 
+/** Checks each statement of a file against the sources. */
+export function checkStatements({ text }: ModelFile, sources: readonly ModelFile[]): Check[] {
+  const index = indexOf(sources);
+  return text
+    .split(/\r?\n/)
+    .map((line) => line.trim().slice(0, MAX_STATEMENT_CHARS))
+    .filter(isStatement)
+    .slice(0, MAX_STATEMENTS)
+    .map((line) => checkLine(line, index));
+}
+
 function isStatement(line: string): boolean {
   const isLayout = /^(?:#|\|? ?:?-{3,}|\| ?#|```)/.test(line);
   return !isLayout && tokenize(line).length > 0;
@@ -76,7 +87,8 @@ type Index = {
   numbers: Set<string>;
 };
 
-function indexOf(sentences: Sentence[]): Index {
+function indexOf(sources: readonly ModelFile[]): Index {
+  const sentences = readDocuments(sources).flatMap((document) => document.sentences);
   const postings = new Map<string, number[]>();
   const numbers = new Set<string>();
   const sets = sentences.map(({ tokens }) => new Set(tokens));
@@ -134,7 +146,7 @@ function candidates(tokens: readonly string[], { postings }: Index): Set<number>
   );
 }
 
-function report(path: string, checks: readonly Check[]): string {
+export function report(path: string, checks: readonly Check[]): string {
   const failed = checks.filter(({ supported }) => !supported);
   const held = checks.length - failed.length;
   const lines = [`${held} of ${checks.length} statements of ${path} are supported by the sources.`];
