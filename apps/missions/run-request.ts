@@ -20,7 +20,7 @@ import {
   stepsOf,
 } from './run-rules.ts';
 
-type Known = { board: Board; state: MissionState; version: number };
+type Known = { board: Board; state: MissionState };
 
 /**
  * Records that a mission is to be executed by the system, or no longer. The same again is done.
@@ -31,27 +31,27 @@ export async function requestRun(
   log: MissionLog,
   input: CallInput<typeof API.missions.run>,
 ): Promise<CallData<typeof API.missions.run>> {
-  const known = await load(log, input.mission_slug);
-  const { board, state } = known;
-  const before = settingsOf(state);
-  const { stop = false } = input;
-  const settings: RunSettings = stop
-    ? { ...(before ?? DEFAULTS), active: false }
-    : {
-        active: true,
-        review: input.review ?? 'unit',
-        merge: input.merge ?? 'merge',
-        theater_id: input.theater_id ?? null,
-        playbook: input.playbook ?? null,
-        merge_attempt: before?.merge_attempt ?? 1,
-      };
-  const next = stepsOf(board, state, settings).flatMap((step) =>
-    'wpId' in step ? [step.wpId] : [],
-  );
-  if (isDeepStrictEqual(before, settings)) return { active: !stop, duplicate: true, next };
-  if (before !== undefined) checkPlace(state, before, settings);
-  await tell(log, known, settings);
-  return { active: !stop, duplicate: false, next };
+  const { mission_slug, stop = false } = input;
+  let next: string[] = [];
+  const events = await tell(log, mission_slug, ({ board, state }) => {
+    const before = settingsOf(state);
+    const settings: RunSettings = stop
+      ? { ...(before ?? DEFAULTS), active: false }
+      : {
+          active: true,
+          review: input.review ?? 'unit',
+          merge: input.merge ?? 'merge',
+          theater_id: input.theater_id ?? null,
+          playbook: input.playbook ?? null,
+          merge_attempt: before?.merge_attempt ?? 1,
+        };
+    const steps = stepsOf(board, state, settings);
+    next = steps.flatMap((step) => ('wpId' in step ? [step.wpId] : []));
+    if (isDeepStrictEqual(before, settings)) return undefined;
+    if (before !== undefined) checkPlace(state, before, settings);
+    return settings;
+  });
+  return { active: !stop, duplicate: events === 0, next };
 }
 
 const DEFAULTS: RunSettings = {
@@ -86,19 +86,20 @@ export async function requestRetry(
   log: MissionLog,
   { mission_slug, wp_id, by, note }: CallInput<typeof API.missions.retry>,
 ): Promise<{ retried: string }> {
-  const known = await load(log, mission_slug);
-  const { board, state } = known;
   if (wp_id === undefined) {
-    const settings = settingsOf(state);
-    const standing = settings === undefined ? 'not run' : standingOf(board, state, settings);
-    if (settings === undefined || standing !== 'merge refused') {
-      const status = `the mission is ${standing}`;
-      throw new AppError('ILLEGAL_TRANSITION', { what: 'Another try of the merge', status });
-    }
-    const { merge_attempt: tried } = settings;
-    await tell(log, known, { ...settings, merge_attempt: tried + 1 }, { requested_by: by, note });
+    await tell(log, mission_slug, ({ board, state }) => {
+      const settings = settingsOf(state);
+      const standing = settings === undefined ? 'not run' : standingOf(board, state, settings);
+      if (settings === undefined || standing !== 'merge refused') {
+        const status = `the mission is ${standing}`;
+        throw new AppError('ILLEGAL_TRANSITION', { what: 'Another try of the merge', status });
+      }
+      const { merge_attempt: tried } = settings;
+      return { ...settings, merge_attempt: tried + 1, requested_by: by, note };
+    });
     return { retried: 'merge' };
   }
+  const { board, state } = known(log, await log.load(mission_slug), mission_slug);
   if (findWp(board, state, wp_id) === undefined) {
     throw invalid('wp_id', `names no work package of ${mission_slug}`);
   }
@@ -122,42 +123,42 @@ export async function readRun(
   return { run: { ...told, standing: standingOf(board, state, settings) }, version };
 }
 
-async function load(log: MissionLog, slug: string): Promise<Known> {
-  const { state, version } = await log.load(slug);
+/** @throws {NAMESPACE_NOT_FOUND} no event has told of the mission */
+function known({ emitter }: MissionLog, { state }: { state: MissionState }, slug: string): Known {
   const board = boardOfState(state);
-  if (board !== undefined) return { board, state, version };
-  const { projectUuid: project } = log.emitter;
-  throw new AppError('NAMESPACE_NOT_FOUND', { mission: slug, project });
+  if (board !== undefined) return { board, state };
+  throw new AppError('NAMESPACE_NOT_FOUND', { mission: slug, project: emitter.projectUuid });
 }
 
+/** Tells what is asked for of the mission as it stands, if it is news; how many events that took. */
 async function tell(
   log: MissionLog,
-  { board, state, version }: Known,
-  settings: RunSettings,
-  more: { requested_by?: string; note?: string | undefined } = {},
-): Promise<void> {
-  const { emitter } = log;
-  const { mission_slug: slug } = board.identity;
-  const event = {
-    event_id: derivedId(emitter.projectUuid, slug, RUN_REQUESTED, String(version)),
-    event_type: RUN_REQUESTED,
-    aggregate_id: slug,
-    aggregate_type: 'Build',
-    schema_version: '3.0.0',
-    build_id: emitter.buildId,
-    node_id: emitter.nodeId,
-    lamport_clock: state.lamport + 1,
-    timestamp: new Date(Math.max(Date.now(), state.lastMs + 1)).toISOString(),
-    causation_id: null,
-    project_uuid: emitter.projectUuid,
-    payload: { ...board.identity, ...settings, ...more },
-  };
-  const [told] = await log.record([event], 'emit');
-  if (told?.status === 'success') return;
-  // Another asked at the very same version of the mission.
-  throw new AppError('VERSION_CONFLICT', {
-    subject: slug,
-    actual: 'a later one',
-    expected: version,
+  mission_slug: string,
+  ask: (
+    known: Known,
+  ) => (RunSettings & { requested_by?: string; note?: string | undefined }) | undefined,
+): Promise<number> {
+  const { projectUuid: project_uuid, buildId, nodeId } = log.emitter;
+  const place = { project_uuid, mission_slug };
+  const { events } = await log.tell(place, (state, { version, lamport, timestamp }) => {
+    const { board } = known(log, { state }, mission_slug);
+    const asked = ask({ board, state });
+    if (asked === undefined) return [];
+    const event = {
+      event_id: derivedId(project_uuid, mission_slug, RUN_REQUESTED, String(version)),
+      event_type: RUN_REQUESTED,
+      aggregate_id: mission_slug,
+      aggregate_type: 'Build',
+      schema_version: '3.0.0',
+      build_id: buildId,
+      node_id: nodeId,
+      lamport_clock: lamport,
+      timestamp,
+      causation_id: null,
+      project_uuid,
+      payload: { ...board.identity, ...asked },
+    };
+    return [event];
   });
+  return events.length;
 }
