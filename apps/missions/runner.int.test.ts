@@ -101,6 +101,7 @@ async function setUp() {
   const runner = startRunner({ context, projection, logOf, tickMs: HOUR_MS });
   return {
     missions,
+    answers,
     runs,
     asked,
     broker,
@@ -109,6 +110,14 @@ async function setUp() {
     },
     begin: () => requestRun(missions, { project_uuid: PROJECT, mission_slug: SLUG }),
     standing: async () => (await readRun(missions, SLUG)).run?.standing,
+    /** What was said of the last change of a lane. */
+    async lastReason(): Promise<string> {
+      let reason = '';
+      for await (const { event } of missions.events(SLUG)) {
+        if (event.event_type === 'WPStatusChanged') reason = String(event.payload.reason);
+      }
+      return reason;
+    },
     /** Ends the newest run, once there are so many. */
     async endRun(count: number): Promise<void> {
       const run = await waitFor(() => [...runs.values()][count - 1], LONG);
@@ -163,3 +172,44 @@ test.each(['start-lane', 'create-run', 'synthesize', 'merge-mission'])(
     expect(state.refusal).toBeUndefined();
   },
 );
+
+const LANE = { branch: `kitty/mission-${SLUG}-WP01`, prompt: null, evidence: true };
+
+test.each([
+  ['no commit', { evidence: false }, /: nothing of it is on kitty\/mission-064-m-WP01;/],
+  ['an open box of nobody', { subtasks: { open: 2, done: 0 } }, /: 2 boxes of tasks\.md are none/],
+])('D.29 a run that leaves %s is not sent to review', TIMEOUT, async (_what, lane, reason) => {
+  await using it = await setUp();
+  it.answers['start-lane'] = () => ({ ...LANE, ...lane });
+  await it.begin();
+  await it.endRun(1);
+  await waitFor(async () => (await it.standing()) === 'blocked', LONG);
+  expect(await it.lastReason()).toMatch(reason);
+});
+
+test('subtasks that the unit was given are ticked with its result', TIMEOUT, async () => {
+  await using it = await setUp();
+  const text = '---\nsubtasks: [T001, T002]\n---\n# WP01\n';
+  const prompt = { path: 'kitty-specs/064-m/tasks/WP01.md', text };
+  it.answers['start-lane'] = () => ({ ...LANE, prompt, subtasks: { open: 2, done: 0 } });
+  await it.begin();
+  await it.endRun(1);
+  await it.endRun(2);
+  await merged(it);
+  const { subtasks } = (await it.missions.load(SLUG)).state;
+  expect([...subtasks].map(([id, { value }]) => [id, value.done])).toEqual([
+    ['T001', true],
+    ['T002', true],
+  ]);
+});
+
+test('where no lane can be had the work package is blocked with the reason', TIMEOUT, async () => {
+  await using it = await setUp();
+  it.answers['start-lane'] = () => {
+    throw new AppError('LANE_ALLOCATION_FAILED', { wp_id: 'WP01', reason: 'it has no lane' });
+  };
+  await it.begin();
+  await waitFor(async () => (await it.standing()) === 'blocked', LONG);
+  expect(await it.lastReason()).toMatch(/LANE_ALLOCATION_FAILED: .*it has no lane/);
+  expect(it.runs.size).toBe(0);
+});

@@ -205,6 +205,12 @@ test(
     expect(told.map(({ event }) => event.payload.error_message)).toEqual([
       expect.stringMatching(/^the merge was refused: .*main/),
     ]);
+    const show = ['missions', 'show', MISSION, '--url', system.url('gateway')];
+    const shown = await rig.start([...show, '--project', mission.key.project_uuid], {
+      program: IRONCLAW,
+    }).ended;
+    expect(shown.stdout).toMatch(/^run +merge refused, review by person, merge: merge$/m);
+    expect(shown.stdout).toMatch(/^refused +\S+: .*main/m);
     // The same settings again change nothing; only asking for another try does.
     rig.git('branch', '-m', 'parked', 'main');
     expect(await mission.run({ review: 'person' })).toMatchObject({ duplicate: true });

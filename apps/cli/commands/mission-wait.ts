@@ -30,8 +30,8 @@ export async function waitForEnd(
     const board = await follow(io, client, key, options.json, signals.stop);
     if (board === undefined) return EXIT.failed;
     const standing = board.run?.standing ?? 'stopped';
-    const written = await options.sync();
-    const blocked = await blockedOf(client, key);
+    const written = await patiently(signals.stop, options.sync);
+    const blocked = await patiently(signals.stop, () => blockedOf(client, key));
     const { mission_slug, status, lanes, merged, merge_refused } = board;
     if (options.json) {
       const end = {
@@ -59,7 +59,7 @@ export async function waitForEnd(
   }
 }
 
-/** The mission at rest; undefined: the wait was ended. A system that restarts is waited for. */
+/** The mission at rest; undefined: the wait was ended. */
 async function follow(
   io: Io,
   client: Client,
@@ -68,31 +68,52 @@ async function follow(
   stop: AbortSignal,
 ): Promise<Board | undefined> {
   let since: number | undefined;
-  let lostAt: number | undefined;
+  /** Until the mission is at rest or the stream breaks off. */
+  const look = async (answered: () => void): Promise<Board | undefined> => {
+    const board = await client.call(API.missions.board, key);
+    answered();
+    if (board.run?.standing !== 'running') return board;
+    since ??= board.as_of;
+    const filter = { ...key, from_seq: String(since + 1) };
+    for await (const event of client.follow(API.missions.stream, filter, stop)) {
+      const entry = event as unknown as Entry;
+      since = entry.seq;
+      answered();
+      io.out(json ? JSON.stringify(entry) : lineOf(entry));
+      if (!TELLING.has(entry.event_type)) continue;
+      const now = await client.call(API.missions.board, { ...key, at_least: String(since) });
+      if (now.run?.standing !== 'running') return now;
+    }
+    return undefined;
+  };
   while (!stop.aborted) {
+    const board = await patiently(stop, look).catch((error: unknown) => {
+      if (!stop.aborted) throw error;
+      return undefined;
+    });
+    if (board !== undefined) return board;
+  }
+  return undefined;
+}
+
+/** A system that restarts is waited for: what fails is tried again, for a minute without answer. */
+async function patiently<T>(
+  stop: AbortSignal,
+  work: (answered: () => void) => Promise<T>,
+): Promise<T> {
+  let lostAt: number | undefined;
+  for (;;) {
     try {
-      const board = await client.call(API.missions.board, key);
-      if (board.run?.standing !== 'running') return board;
-      since ??= board.as_of;
-      const filter = { ...key, from_seq: String(since + 1) };
-      for await (const event of client.follow(API.missions.stream, filter, stop)) {
+      return await work(() => {
         lostAt = undefined;
-        const entry = event as unknown as Entry;
-        since = entry.seq;
-        io.out(json ? JSON.stringify(entry) : lineOf(entry));
-        if (!TELLING.has(entry.event_type)) continue;
-        const now = await client.call(API.missions.board, { ...key, at_least: String(since) });
-        if (now.run?.standing !== 'running') return now;
-      }
+      });
     } catch (error) {
-      if (stop.aborted) return undefined;
-      if (!isAway(error)) throw error;
+      if (stop.aborted || !isAway(error)) throw error;
       lostAt ??= performance.now();
       if (performance.now() - lostAt > LOST_MS_MAX) throw error;
       await sleep(RETRY_MS);
     }
   }
-  return undefined;
 }
 
 function isAway(error: unknown): boolean {
