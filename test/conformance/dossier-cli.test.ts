@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -226,17 +226,21 @@ describe('dossier', () => {
 describe('tracker', () => {
   const at = (): string[] => ['--provider', 'linear', '--repo', repo];
 
+  /** Who asks the tracker. */
+  const login = (url: string, more: Record<string, string> = {}): void => {
+    Object.assign(env, {
+      IRONCLAW_TRACKER_URL: url,
+      IRONCLAW_TRACKER_TOKEN: 'old',
+      IRONCLAW_TRACKER_TEAM: 'acme',
+      ...more,
+    });
+  };
+
   test('D.55 bind sends the identity of the seed; the checkout keeps it', async () => {
     await using tracker = await startTrackerServer();
-    Object.assign(env, {
-      IRONCLAW_TRACKER_URL: tracker.url,
-      IRONCLAW_TRACKER_TOKEN: 'old',
-      IRONCLAW_TRACKER_REFRESH_TOKEN: 'new',
-      IRONCLAW_TRACKER_TEAM: 'acme',
-    });
-    tracker.script('bind-resolve/', { status: 401 }, { status: 200, body: oneCandidate });
+    login(tracker.url);
     const bound = await json('tracker', 'bind', ...at());
-    expect(bound).toMatchObject({ code: 0, binding_ref: 'binding-of-t', existed: false });
+    expect(bound).toMatchObject({ code: 0, binding_ref: 'binding-of-token-1', existed: false });
     const identity = tracker.requests().at(-1)?.body?.project_identity as Data;
     expect(Object.keys(identity).sort()).toEqual([
       'build_id',
@@ -251,13 +255,92 @@ describe('tracker', () => {
       repo_slug: expect.stringMatching(/^acme\//),
       build_id: expect.stringMatching(UUID),
     });
-    const sent = tracker.requests().map(({ headers }) => headers.authorization);
-    expect(sent).toEqual(['Bearer old', 'Bearer new', 'Bearer new']);
-    const held = await cli('tracker', 'validate', 'binding-of-t', ...at());
-    expect(held).toMatchObject({ code: 0, out: 'binding-of-t holds' });
+    const held = await cli('tracker', 'validate', 'binding-of-token-1', ...at());
+    expect(held).toMatchObject({ code: 0, out: 'binding-of-token-1 holds' });
     expect(await cli('tracker', 'validate', 'other', ...at())).toMatchObject({ code: 1 });
     expect(tracker.requests().at(-1)?.body?.project_identity).toEqual(identity);
-    expect(await git(repo, 'status', '--porcelain')).toBe('');
+    expect(await git(repo, 'status', '--porcelain')).toBe('?? .kittify/');
+  });
+
+  test('a binding is kept in .kittify/config.yaml; later commands use it until unbind', async () => {
+    await using tracker = await startTrackerServer();
+    login(tracker.url);
+    await mkdir(join(repo, '.kittify'));
+    const file = join(repo, '.kittify', 'config.yaml');
+    const before = 'version: 1\ntracker:\n  workspace: w # of another program\n';
+    await writeFile(file, before);
+    const here = ['--repo', repo];
+    expect(await json('tracker', 'status', ...here)).toMatchObject({ code: 0, bound: false });
+    expect(await cli('tracker', 'validate', ...here)).toMatchObject({ code: 2 });
+    expect(await json('tracker', 'bind', ...at())).toMatchObject({ code: 0, file, previous: null });
+    expect(await readFile(file, 'utf8')).toBe(`version: 1
+tracker:
+  provider: "linear"
+  binding_ref: "binding-of-token-1"
+  display_label: "Board 1"
+  workspace: w # of another program
+`);
+    expect(await json('tracker', 'status', ...here)).toMatchObject({
+      code: 0,
+      bound: true,
+      provider: 'linear',
+      binding_ref: 'binding-of-token-1',
+      display_label: 'Board 1',
+      project_identity: { uuid: expect.stringMatching(UUID) },
+    });
+    expect((await cli('tracker', 'status', ...here)).out).toContain('binding-of-token-1');
+    const held = await json('tracker', 'validate', ...here);
+    expect(held).toMatchObject({ code: 0, valid: true, provider: 'linear' });
+    const elsewhere = await cli('tracker', 'validate', '--provider', 'jira', ...here);
+    expect(elsewhere, 'a binding of another provider').toMatchObject({ code: 2 });
+    const again = await json('tracker', 'bind', ...here);
+    expect(again).toMatchObject({ existed: true, previous: { display_label: 'Board 1' } });
+    expect(await json('tracker', 'unbind', ...here)).toMatchObject({ code: 0, unbound: true });
+    expect(await readFile(file, 'utf8')).toBe(before);
+    expect(await json('tracker', 'unbind', ...here)).toMatchObject({ code: 0, unbound: false });
+    await writeFile(file, 'tracker: [a, list]\n');
+    const asked = tracker.requests().length;
+    const odd = await json('tracker', 'bind', ...at());
+    expect(odd).toMatchObject({ code: 2, error: { field: '.kittify/config.yaml' } });
+    expect(tracker.requests(), 'nobody was asked').toHaveLength(asked);
+    expect(await readFile(file, 'utf8')).toBe('tracker: [a, list]\n');
+  });
+
+  test('D.55 401 exchanges the refresh token once; the new tokens serve later commands', async () => {
+    await using tracker = await startTrackerServer();
+    login(tracker.url, { IRONCLAW_TRACKER_REFRESH_TOKEN: 'r1' });
+    tracker.script('bind-resolve/', { status: 401 }, { status: 200, body: oneCandidate });
+    const sent = (): unknown[] =>
+      tracker
+        .requests()
+        .splice(0)
+        .map(({ path, headers, body }) => [path, headers.authorization ?? body?.refresh]);
+    expect(await json('tracker', 'bind', ...at())).toMatchObject({ code: 0 });
+    const exchange = '/api/v1/token/refresh/';
+    expect(sent()).toEqual([
+      ['bind-resolve/', 'Bearer old'],
+      [exchange, 'r1'],
+      ['bind-resolve/', 'Bearer access-of-r1'],
+      ['bind-confirm/', 'Bearer access-of-r1'],
+    ]);
+    const kept = join(folder, 'state', 'tracker', 'tokens.json');
+    expect((await stat(kept)).mode & 0o777).toBe(0o600);
+    tracker.script('bind-validate/', { status: 401 });
+    const over = await json('tracker', 'validate', ...at());
+    expect(over).toMatchObject({ code: 1, error: { code: 'TRACKER_LOGIN' } });
+    expect(over.error.details).toMatchObject({ error_code: 'session_expired' });
+    expect(sent()).toEqual([
+      ['bind-validate/', 'Bearer access-of-r1'],
+      [exchange, 'next-of-r1'],
+      ['bind-validate/', 'Bearer access-of-next-of-r1'],
+    ]);
+    tracker.script(exchange, { status: 401 });
+    expect(await json('tracker', 'validate', ...at())).toMatchObject({ code: 1 });
+    expect(sent()).toHaveLength(2);
+    env.IRONCLAW_TRACKER_TOKEN = 'of a new login';
+    tracker.script('bind-validate/', { status: 200, body: { valid: true } });
+    expect(await json('tracker', 'validate', ...at())).toMatchObject({ code: 0 });
+    expect(sent()).toEqual([['bind-validate/', 'Bearer of a new login']]);
   });
 
   test('D.45 worktrees and clones have builds of their own, and one project', async () => {
@@ -315,8 +398,12 @@ describe('tracker', () => {
     expect(await json('tracker', 'bind', ...at(), '--select', 'x')).toMatchObject({ code: 2 });
     const chosen = await json('tracker', 'bind', ...at(), '--select', '2');
     expect(chosen).toMatchObject({ code: 0, binding_ref: 'binding-of-t2', label: 'Board 1' });
-    expect(await cli('tracker', 'bind', '--provider', 'x')).toMatchObject({ code: 2 });
-    expect(await cli('tracker', 'bind')).toMatchObject({ code: 2 });
+    for (const named of [[], ['--provider', 'x']]) {
+      const unbound = await cli('tracker', 'unbind', '--repo', repo);
+      expect(unbound.code).toBe(0);
+      const refused = await cli('tracker', 'bind', '--repo', repo, ...named);
+      expect(refused).toMatchObject({ code: 2 });
+    }
   });
 
   test('an origin is bound at the tracker, then told as MissionOriginBound, once', async () => {
