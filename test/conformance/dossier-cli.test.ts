@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { startTrackerServer } from '#libs/testing';
 import type { Io } from '../../apps/cli/io.ts';
 import { run } from '../../apps/cli/program.ts';
+import { cliBench } from '../e2e/cli-process.ts';
 import { freshIds, git, startSystem, type System } from './harness.ts';
 import { type Data, ok } from './wire.ts';
 
@@ -68,6 +69,7 @@ const scan = (): Promise<Data> => json('dossier', 'scan', SLUG, '--repo', repo);
 
 /** A server that answers every push in the same way, and what it was sent. */
 async function server(status: number, body: Data = {}) {
+  const answer = { status };
   const requests: { url: string; auth: string; body: Data }[] = [];
   const http = createServer((request, response) => {
     void (async () => {
@@ -78,7 +80,7 @@ async function server(status: number, body: Data = {}) {
       const sent = JSON.parse((isGzip ? gunzipSync(bytes) : bytes).toString()) as Data;
       const auth = request.headers.authorization ?? '';
       requests.push({ url: request.url ?? '', auth, body: sent });
-      response.writeHead(status).end(JSON.stringify(body));
+      response.writeHead(answer.status).end(JSON.stringify(body));
     })();
   });
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
@@ -86,7 +88,7 @@ async function server(status: number, body: Data = {}) {
     http.closeAllConnections();
     return new Promise((resolve) => http.close(resolve));
   });
-  return { url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`, requests };
+  return { url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`, requests, answer };
 }
 
 describe('dossier', () => {
@@ -200,6 +202,53 @@ describe('dossier', () => {
       code: 0,
       out: '2 stored, 0 there before, 0 to be tried again, 0 given up, 0 waiting',
     });
+  });
+
+  test('D.49 what the contract refuses by now is held, not sent and not lost', async () => {
+    await scan();
+    const shape = join(folder, 'shape.json');
+    const shipped = join(import.meta.dirname, '../../libs/missionlog/upstream-3.0.0-shape.json');
+    const rules = JSON.parse(await readFile(shipped, 'utf8')) as Data;
+    rules.body_sync.forbidden_fields.push('target_branch');
+    await writeFile(shape, JSON.stringify(rules));
+    env.IRONCLAW_CONTRACT_SHAPE = shape;
+    const good = await server(201);
+    const held = await json('dossier', 'drain', '--server', good.url);
+    expect(held).toMatchObject({ code: 1, held: 2, uploaded: 0, failed: 0, queued: 2 });
+    expect(good.requests).toEqual([]);
+    const { errors } = await json('dossier', 'status');
+    expect(errors).toMatchObject([{ rows: 2 }]);
+    expect(errors[0].error).toContain('at body upload: target_branch is forbidden');
+    delete env.IRONCLAW_CONTRACT_SHAPE;
+    await json('dossier', 'retry');
+    const sent = await json('dossier', 'drain', '--server', good.url);
+    expect(sent).toMatchObject({ code: 0, held: 0, uploaded: 2, queued: 0 });
+  });
+
+  test('drain --follow sends what comes until it is stopped, also after nobody was let in', async () => {
+    await scan();
+    const there = await server(401);
+    await using bench = await cliBench();
+    const args = ['dossier', 'drain', '--follow', '--json', '--server', there.url];
+    const follower = bench.start(args, env);
+    await follower.says('"stopped":"unauthorized"');
+    expect(await json('dossier', 'status')).toMatchObject({ queued: 2, retrying: 0, failed: 0 });
+    there.answer.status = 201;
+    await follower.says('"uploaded":2');
+    await write('spec.md', 'changed');
+    await scan();
+    const bodies = (): unknown[] => there.requests.map(({ body }) => body.content_body);
+    await expect.poll(bodies, { timeout: 20_000 }).toContain('changed');
+    const waiting = async (): Promise<unknown> => (await json('dossier', 'status')).queued;
+    await expect.poll(waiting, { timeout: 20_000 }).toBe(0);
+    follower.child.kill('SIGTERM');
+    const { code, stderr } = await follower.ended;
+    expect([code, stderr]).toEqual([0, '']);
+    expect(await json('dossier', 'status')).toMatchObject({ failed: 0 });
+    for (const every of ['0', 'x', '86401']) {
+      const refused = await cli('dossier', 'drain', '--follow', '--every', every);
+      expect(refused).toMatchObject({ code: 2 });
+    }
   });
 
   test('exit codes: nobody there is 3, a mission that is not there 1, wrong usage 2', async () => {
