@@ -1,22 +1,15 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Broker } from '#libs/broker';
-import { type API, contentHash, namespaceRef } from '#libs/contracts';
-import { BODY_STORED } from '#libs/dossier';
+import type { API } from '#libs/contracts';
+import type { BodyStored } from '#libs/dossier';
 import { type Decode, followStream, streamTail } from '#libs/eventlog';
 import type { Gate } from '#libs/missions';
 import { MISSIONS } from '#streams';
 import { faultOfBody } from './dossier-outgoing.ts';
+import { isBodyStored } from './dossier-view.ts';
 import type { MissionEvent } from './events.ts';
 
 type LiveFilter = z.output<(typeof API.missions.dossierStream)['input']>;
-
-/** What an event tells of a content; others may call something else so. */
-const stored = z.object({
-  namespace: namespaceRef,
-  artifact_path: z.string(),
-  content_hash: contentHash,
-  size_bytes: z.int().min(0),
-});
 
 /**
  * Contents of artifacts as they are received; their id is the sequence, from which one can resume.
@@ -44,11 +37,12 @@ export async function* liveBodies(
 type Wanted = Omit<LiveFilter, 'from_seq' | 'last_event_id'>;
 type Received = NonNullable<ReturnType<typeof bodyOf>>;
 
-function bodyOf({ seq, event_id, event_type, timestamp, payload }: MissionEvent) {
-  const read = event_type === BODY_STORED ? stored.safeParse(payload) : undefined;
-  if (!read?.success) return undefined;
-  const { namespace, ...content } = read.data;
-  return { seq, event_id, ...namespace, ...content, stored_at: timestamp };
+function bodyOf(event: MissionEvent) {
+  if (!isBodyStored(event)) return undefined;
+  const { seq, event_id, timestamp: stored_at } = event;
+  const { namespace, artifact_path, content_hash, size_bytes } =
+    event.payload as BodyStored['payload'];
+  return { seq, event_id, ...namespace, artifact_path, content_hash, size_bytes, stored_at };
 }
 
 function matches(body: Received, wanted: Wanted): boolean {
