@@ -1,5 +1,7 @@
 import { statSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { invalid } from '#libs/contracts';
 import {
   type Drained,
   drainEventQueue,
@@ -10,10 +12,31 @@ import {
   openQueue,
   pushBody,
   type Tick,
+  TICK_MS,
 } from '#libs/dossier';
+import { loadGate } from '#libs/missionlog';
 import type { Gate } from '#libs/missions';
+import type { Logger } from 'pino';
+import type { Env } from './env.ts';
 
 export type Target = { server: string; token: string | undefined };
+
+/**
+ * The server that is named, and the token for it; undefined: none is.
+ * @throws {INVALID_REQUEST} it is no http or https URL
+ */
+export function namedTarget(env: Env, named: Partial<Target> = {}): Target | undefined {
+  const server = named.server ?? env.IRONCLAW_DOSSIER_SERVER;
+  if (server === undefined || server === '') return undefined;
+  if (!URL.canParse(server) || !/^https?:/.test(server)) {
+    throw invalid('server', `${server} is no http or https URL`);
+  }
+  return { server, token: tokenOf(env, named.token) };
+}
+
+export function tokenOf(env: Env, token: string | undefined): string | undefined {
+  return token ?? (env.IRONCLAW_DOSSIER_TOKEN || env.IRONCLAW_TOKEN);
+}
 
 export type SenderOptions = {
   /** The queue; it is opened for each drain alone, so that others may send in between. */
@@ -116,6 +139,38 @@ export async function sendOn(options: FollowOptions): Promise<void> {
   } finally {
     queue.close();
   }
+}
+
+/**
+ * Sends as long as the process lives, where the environment names a server and, by an absolute
+ * path, a queue. A sender that fails is told in the log and takes nothing with it.
+ */
+export function sendInBackground(env: Env, logger: Logger): { stop(): Promise<void> } {
+  const { IRONCLAW_DOSSIER_QUEUE: queue, IRONCLAW_STATE: state = '' } = env;
+  const file = queue || join(state, 'dossier', 'queue.db');
+  const stopping = new AbortController();
+  const send = async (): Promise<void> => {
+    const named = namedTarget(env);
+    if (named === undefined || !isAbsolute(file)) return;
+    await sendOn({
+      file,
+      gate: loadGate(env),
+      target: () => named,
+      tickMs: TICK_MS,
+      signal: stopping.signal,
+      onEventsHeld: (reason) => logger.warn({ reason }, 'the events cannot be sent'),
+      tell: (sent, wait_ms) => logger.info({ ...sent, wait_ms }, 'dossiers'),
+    });
+  };
+  const ended = send().catch((error: unknown) => {
+    logger.error({ err: error }, 'dossiers are sent no longer');
+  });
+  return {
+    stop: () => {
+      stopping.abort();
+      return ended;
+    },
+  };
 }
 
 function hasWork(tick: Tick): boolean {

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { AppError, invalid } from '#libs/contracts';
+import { AppError } from '#libs/contracts';
 import {
   type BodyQueue,
   openEventQueue,
@@ -12,7 +12,15 @@ import {
 import { loadGate } from '#libs/missionlog';
 import { type Command, InvalidArgumentError } from 'commander';
 import { findCheckout, findMission } from '../checkout.ts';
-import { type SenderOptions, type Sent, sendOn, sendOnce, type Target } from '../dossier-sender.ts';
+import {
+  namedTarget,
+  type SenderOptions,
+  type Sent,
+  sendOn,
+  sendOnce,
+  type Target,
+  tokenOf,
+} from '../dossier-sender.ts';
 import { settingsOf } from '../env.ts';
 import { EXIT, type ExitCode, unreachable } from '../failure.ts';
 import { ago, facts, size, table } from '../format.ts';
@@ -167,21 +175,13 @@ async function scan(io: Io, slug: string, options: ScanOptions): Promise<ExitCod
   return code;
 }
 
-/** Where bodies go, and who says so. */
-function serverOf(io: Io, options: DrainOptions): Target {
-  const named = options.server ?? io.env.IRONCLAW_DOSSIER_SERVER;
-  const token = options.token ?? (io.env.IRONCLAW_DOSSIER_TOKEN || io.env.IRONCLAW_TOKEN);
-  if (named !== undefined && named !== '') {
-    if (!URL.canParse(named) || !/^https?:/.test(named)) {
-      throw invalid('server', `${named} is no http or https URL`);
-    }
-    return { server: named, token };
-  }
-  const { running, stateDir } = runningOn(io, options.state);
-  if (running === undefined) {
-    throw unreachable('The server of dossiers', `none is named, and nothing runs on ${stateDir}`);
-  }
-  return { server: running.url, token };
+/** Where bodies go: what is named, else what runs on the state folder; undefined: nothing does. */
+function targetOf(io: Io, { server, token, state }: DrainOptions): Target | undefined {
+  const given = { ...(server !== undefined && { server }), token };
+  const named = namedTarget(io.env, given);
+  if (named !== undefined) return named;
+  const { running } = runningOn(io, state);
+  return running && { server: running.url, token: tokenOf(io.env, token) };
 }
 
 async function drain(io: Io, options: DrainOptions): Promise<ExitCode> {
@@ -191,7 +191,12 @@ async function drain(io: Io, options: DrainOptions): Promise<ExitCode> {
     onEventsHeld: (reason: string) => io.err(`the events cannot be sent: ${reason}`),
   };
   if (options.follow) return follow(io, options, sender);
-  const sent = await sendOnce(sender, serverOf(io, options));
+  const target = targetOf(io, options);
+  if (target === undefined) {
+    const { stateDir } = runningOn(io, options.state);
+    throw unreachable('The server of dossiers', `none is named, and nothing runs on ${stateDir}`);
+  }
+  const sent = await sendOnce(sender, target);
   if (sent === undefined) {
     throw new AppError('ALREADY_RUNNING', { path: sender.file, pid: 'unknown' });
   }
@@ -215,18 +220,13 @@ function lineOf({ uploaded, already_exists, retrying, failed, held, exhausted, q
 
 /** Sends until a signal comes; a server that is away is waited for. */
 async function follow(io: Io, options: DrainOptions, sender: SenderOptions): Promise<ExitCode> {
-  const isNamed = Boolean(options.server ?? io.env.IRONCLAW_DOSSIER_SERVER);
-  const named = isNamed ? serverOf(io, options) : undefined;
   const signals = listenForSignals();
   try {
     await sendOn({
       ...sender,
       signal: signals.stop,
       tickMs: options.every ?? TICK_MS,
-      target: () => {
-        if (named !== undefined || runningOn(io, options.state).running === undefined) return named;
-        return serverOf(io, options);
-      },
+      target: () => targetOf(io, options),
       tell: (sent, wait_ms) => {
         if (options.json) return io.out(JSON.stringify({ ...sent, wait_ms }));
         if ('uploaded' in sent) io.out(lineOf(sent));
