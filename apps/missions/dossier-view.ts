@@ -77,9 +77,11 @@ export const dossierView: View<MissionEvent> = {
   },
 };
 
-function isBodyStored({ payload }: MissionEvent): boolean {
+/** True for an event of a received content; others may call something else so. */
+export function isBodyStored({ event_type, payload }: MissionEvent): boolean {
   const { namespace, content_hash, size_bytes, artifact_path } = payload;
   return (
+    event_type === BODY_STORED &&
     namespaceRef.safeParse(namespace).success &&
     typeof artifact_path === 'string' &&
     contentHash.safeParse(content_hash).success &&

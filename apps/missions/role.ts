@@ -14,6 +14,8 @@ import {
 import { defineService, parseJson } from '#libs/service';
 import { MISSIONS } from '#streams';
 import { findArtifact, isContent, listArtifacts, listDossiers } from './dossier-read.ts';
+import { liveBodies } from './dossier-live.ts';
+import { checkedBodies } from './dossier-outgoing.ts';
 import { dossierView } from './dossier-view.ts';
 import { recordBatch } from './batch.ts';
 import { findBoard, listBoards, listHistory, listWorkPackages } from './board-read.ts';
@@ -96,17 +98,24 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     },
     dossiers: async ({ at_least, ...filter }) => {
       await reflect(at_least);
-      return projection.read((reader) => listDossiers(reader, filter));
+      const page = projection.read((reader) => listDossiers(reader, filter));
+      const { shown: dossiers, withheld } = checkedBodies(gate, page.dossiers);
+      return { ...page, dossiers, withheld };
     },
+    dossierStream: (input, ctx) => liveBodies({ broker, decode, gate }, input, ctx.signal),
     artifacts: async ({ at_least, limit, cursor, ...where }) => {
       await reflect(at_least);
-      return projection.read((reader) => listArtifacts(reader, where, { limit, cursor }));
+      const page = projection.read((reader) => listArtifacts(reader, where, { limit, cursor }));
+      const { shown: artifacts, withheld } = checkedBodies(gate, page.artifacts);
+      return { ...page, artifacts, withheld };
     },
     artifact: async ({ at_least, path, content_hash, ...where }) => {
       await reflect(at_least);
       const found = projection.read((reader) => findArtifact(reader, where, path, content_hash));
       const content = await contentOf(found.content_hash, path);
-      return { ...found, ...content, hash_algorithm: 'sha256' as const };
+      const body = { ...found, ...content, hash_algorithm: 'sha256' as const };
+      gate.body('http out', body);
+      return body;
     },
     content: async ({ sha256 }) => {
       const look = (): boolean => projection.read((reader) => isContent(reader, sha256));

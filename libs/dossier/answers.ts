@@ -16,13 +16,34 @@ export type Outcome =
 /** `done`: leaves the queue. `retry`: waits and is sent again. `fail`: given up, with its reason. */
 export type Disposition = 'done' | 'retry' | 'fail';
 
-export type Answer = { outcome: Outcome; disposition: Disposition; detail: string };
+export type Answer = {
+  outcome: Outcome;
+  disposition: Disposition;
+  detail: string;
+  /** True where it says nothing of the row: no connection came about, or nobody is let in now. */
+  ofService?: true;
+};
 
 const DETAIL_CHARS = 500;
 
-/** No answer: the connection failed, or nothing came within the time. */
+/** Of an attempt to connect; a connection that breaks later has other codes. */
+const NOT_CONNECTED = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'EHOSTUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+/**
+ * No answer: the connection failed, or nothing came within the time.
+ * @param reason the system's code where it has one
+ */
 export function noAnswer(reason: string): Answer {
-  return { outcome: 'unreachable', disposition: 'retry', detail: cut(reason) };
+  const answer: Answer = { outcome: 'unreachable', disposition: 'retry', detail: cut(reason) };
+  return NOT_CONNECTED.has(reason) ? { ...answer, ofService: true } : answer;
 }
 
 /**
@@ -38,10 +59,10 @@ export function classify(status: number, body: unknown): Answer {
   if (status === 201) return say('uploaded', 'done');
   if (status === 200) return say('already_exists', 'done');
   if (status === 400) return say('bad_request', 'fail');
-  if (status === 401) return say('unauthorized', 'retry');
+  if (status === 401) return { ...say('unauthorized', 'retry'), ofService: true };
   if (status === 403) return say('forbidden', 'fail');
   if (status === 404) return say(...ofMissing(errorCode(body)));
-  if (status === 429) return say('rate_limited', 'retry');
+  if (status === 429) return { ...say('rate_limited', 'retry'), ofService: true };
   if (status >= 500 && status <= 599) return say('server_error', 'retry');
   return say('unexpected_status', 'fail');
 }

@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { type BodyUpload, isAppError } from '#libs/contracts';
 import type { Answer, Outcome } from './answers.ts';
 import type { BodyQueue, QueuedUpload } from './queue.ts';
+import { HELD_MS } from './rules.ts';
 
 /** Rows sent before the queue is looked at again. */
 export const DRAIN_BATCH = 50;
@@ -21,6 +22,11 @@ export type DrainOptions = {
    * there, so bodies wait until this answers true.
    */
   drainEvents?: () => Promise<boolean>;
+  /**
+   * True for a sender that comes again by itself: an answer that says nothing of the row uses up no
+   * try of it and ends the drain, so that days without a network, or a valid token, cost no row.
+   */
+  keepTries?: boolean;
   signal?: AbortSignal;
 };
 
@@ -31,6 +37,8 @@ export type Drained = {
   retrying: number;
   /** Failed for good. */
   failed: number;
+  /** Not sent, since the gate refuses them; they stay in the queue. */
+  held: number;
   /** Given up because they were tried too often. */
   exhausted: number;
   /** Why not all that was due was sent: what the server said again and again; null: it was. */
@@ -45,24 +53,38 @@ export async function drainQueue(options: DrainOptions): Promise<Drained> {
     already_exists: 0,
     retrying: 0,
     failed: 0,
+    held: 0,
     exhausted: queue.dropExhausted(),
     stopped: null,
   };
   const startedMs = nowMs();
   let refused: { outcome: Outcome; times: number } | undefined;
   for (;;) {
-    if (drainEvents !== undefined && !(await drainEvents())) {
-      return { ...total, stopped: 'events_pending' };
-    }
+    const areThrough = drainEvents === undefined || (await drainEvents());
+    if (signal?.aborted) return { ...total, stopped: 'aborted' };
+    if (!areThrough) return { ...total, stopped: 'events_pending' };
     // A row that failed is due later than the start, so each has one try in a drain.
     const rows = queue.due(DRAIN_BATCH, startedMs);
     if (rows.length === 0) return total;
     for (const row of rows) {
       if (signal?.aborted) return { ...total, stopped: 'aborted' };
-      const answer = await sendRow(row, options);
+      const refusal = refusalOf(row, options);
+      if (refusal !== undefined) {
+        queue.hold(row, refusal, HELD_MS);
+        total.held += 1;
+        continue;
+      }
+      const answer = await options.push(row.upload);
+      const { outcome, disposition } = answer;
+      // Cut off by ourselves: the row is as it was, and may have arrived; sending it again is safe.
+      const isCut = signal?.aborted === true && outcome === 'unreachable';
+      if (isCut) return { ...total, stopped: 'aborted' };
+      if (options.keepTries && answer.ofService) {
+        queue.hold(row, answer.detail, 0);
+        return { ...total, stopped: outcome };
+      }
       settle(queue, row, answer, total);
-      const { outcome } = answer;
-      if (answer.disposition !== 'retry') refused = undefined;
+      if (disposition !== 'retry') refused = undefined;
       else if (refused?.outcome === outcome) refused.times += 1;
       else refused = { outcome, times: 1 };
       // Whoever does not answer for one row does not for the next; those keep their tries.
@@ -72,14 +94,15 @@ export async function drainQueue(options: DrainOptions): Promise<Drained> {
   }
 }
 
-async function sendRow(row: QueuedUpload, { gate, push }: DrainOptions): Promise<Answer> {
+/** Why a row may not be sent under the contract that is in force now; undefined: it may. */
+function refusalOf({ upload }: QueuedUpload, { gate }: DrainOptions): string | undefined {
   try {
-    gate(row.upload);
+    gate(upload);
+    return undefined;
   } catch (error) {
     if (!isAppError(error)) throw error;
-    return { outcome: 'bad_request', disposition: 'fail', detail: `not sent: ${error.message}` };
+    return `not sent: ${error.message}`;
   }
-  return push(row.upload);
 }
 
 function settle(queue: BodyQueue, row: QueuedUpload, answer: Answer, total: Drained): void {

@@ -1,6 +1,7 @@
 export { type Answer, classify, type Disposition, noAnswer, type Outcome } from './answers.ts';
 export { DRAIN_BATCH, type Drained, type DrainOptions, drainQueue, lockDrain } from './drain.ts';
 export { EVENTS_MAX, type EventQueue, openEventQueue, type QueuedEvent } from './event-queue.ts';
+export { followQueue, type FollowQueueOptions, type Tick, TICK_MS } from './follow.ts';
 export { drainEventQueue, EVENTS_PATH, type EventsOptions } from './push-events.ts';
 export { PUSH_PATH, pushBody, type PushOptions } from './push.ts';
 export {

@@ -1,6 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import { isAppError } from '#libs/contracts';
 import type { EventQueue, QueuedEvent } from './event-queue.ts';
+import { within } from './push.ts';
 
 /** Where events go, below the server's address. */
 export const EVENTS_PATH = '/api/v1/events/batch/';
@@ -13,6 +14,8 @@ export type EventsOptions = {
   gate: (event: unknown) => void;
   server: string;
   token: string | undefined;
+  /** Gives up the request. */
+  abort?: AbortSignal | undefined;
 };
 
 /**
@@ -63,7 +66,7 @@ type BatchAnswer =
   | { kind: 'refused' | 'too large'; reason: string };
 
 async function sendBatch(
-  { server, token }: EventsOptions,
+  { server, token, abort }: EventsOptions,
   rows: readonly QueuedEvent[],
 ): Promise<BatchAnswer> {
   try {
@@ -76,7 +79,7 @@ async function sendBatch(
       },
       body: gzipSync(`{"events":[${rows.map(({ data }) => data).join(',')}]}`),
       redirect: 'manual',
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: within(TIMEOUT_MS, abort),
     });
     const text = await response.text();
     const reason = `${response.status} ${text.slice(0, 200)}`;

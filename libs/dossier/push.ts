@@ -13,11 +13,13 @@ export type PushOptions = {
   token: string | undefined;
   /** Default 30 000 ms. */
   timeoutMs?: number;
+  /** Gives up the request. */
+  abort?: AbortSignal | undefined;
 };
 
 /** Sends one body. Never throws: every failure is an answer. */
 export async function pushBody(upload: BodyUpload, options: PushOptions): Promise<Answer> {
-  const { server, token, timeoutMs = TIMEOUT_MS } = options;
+  const { server, token, timeoutMs = TIMEOUT_MS, abort } = options;
   try {
     const response = await fetch(server.replace(/\/+$/, '') + PUSH_PATH, {
       method: 'POST',
@@ -28,12 +30,18 @@ export async function pushBody(upload: BodyUpload, options: PushOptions): Promis
       body: JSON.stringify(upload),
       // A redirect would carry the token and the content to another place.
       redirect: 'manual',
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: within(timeoutMs, abort),
     });
     return classify(response.status, await readJson(response));
   } catch (error) {
     return noAnswer(reasonOf(error, timeoutMs));
   }
+}
+
+/** Aborted after the time, or with another signal. */
+export function within(ms: number, abort: AbortSignal | undefined): AbortSignal {
+  const late = AbortSignal.timeout(ms);
+  return abort === undefined ? late : AbortSignal.any([late, abort]);
 }
 
 /** Undefined where the answer is no JSON, or far too long. */

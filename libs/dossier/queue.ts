@@ -55,6 +55,8 @@ export type BodyQueue = {
   done(rowId: number): void;
   /** Waits and is sent again; counted once however many processes tell of the same try. */
   retryLater(row: QueuedUpload, error: string): void;
+  /** Told why it is not there yet; due again after the time, with as many tries left. */
+  hold(row: QueuedUpload, reason: string, waitMs: number): void;
   /** Given up: kept among the failures. */
   fail(rowId: number, reason: string): void;
   status(): QueueStatus;
@@ -105,6 +107,9 @@ function statements(db: DatabaseSync) {
     later: db.prepare(
       `UPDATE body_upload_queue SET retry_count = retry_count + 1, next_attempt_at = ?,
          last_error = ? WHERE row_id = ? AND retry_count = ?`,
+    ),
+    hold: db.prepare(
+      'UPDATE body_upload_queue SET next_attempt_at = ?, last_error = ? WHERE row_id = ?',
     ),
     keep: db.prepare(
       `INSERT INTO body_upload_failures (${CARRIED}, reason, failed_at)
@@ -160,6 +165,9 @@ function queueOf(db: DatabaseSync, { capacity = QUEUE_ROWS_MAX, nowMs }: QueueOp
     retryLater({ rowId, retryCount }, error) {
       const at = nowSec() + backoffMs(retryCount) / 1_000;
       sql.later.run(at, error.slice(0, ERROR_CHARS), rowId, retryCount);
+    },
+    hold({ rowId }, reason, waitMs) {
+      sql.hold.run(nowSec() + waitMs / 1_000, reason.slice(0, ERROR_CHARS), rowId);
     },
     fail: (rowId, reason) => transact(() => giveUp(rowId, reason)),
     status: () => statusOf(db, nowSec(), capacity),

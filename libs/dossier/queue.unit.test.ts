@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -112,6 +112,7 @@ test('D.50 each answer does to its row what the table says', async () => {
     already_exists: 1,
     retrying: 5,
     failed: 3,
+    held: 0,
     exhausted: 0,
     stopped: 'unreachable',
   });
@@ -185,17 +186,71 @@ test(`the newest ${FAILURES_MAX} failures are kept`, () => {
   expect(failures[0]?.reason).toBe(`no ${FAILURES_MAX}`);
 }, 30_000);
 
-test('D.49 what the gate refuses is not sent and is told', async () => {
+test('D.49 what the gate refuses is not sent, is told, and goes once the gate lets it', async () => {
   const queue = queueAt();
   queue.enqueue(body('spec.md'));
-  const { invalid } = await import('#libs/contracts');
-  const refuse = (): void => {
-    throw invalid('mission_key', 'is a field of before the cutover');
+  queue.enqueue({ ...body('plan.md'), target_branch: 'other' });
+  const { compileGate } = await import('#libs/missions');
+  const shipped = join(import.meta.dirname, '../missionlog/upstream-3.0.0-shape.json');
+  const shape = JSON.parse(readFileSync(shipped, 'utf8')) as {
+    body_sync: { forbidden_fields: string[] };
   };
+  shape.body_sync.forbidden_fields.push('target_branch');
+  const strict = compileGate(shape);
+  const check = (upload: BodyUpload): void => strict.body('body upload', upload);
   const push = async (): Promise<Answer> => expect.fail('it must not be sent');
-  const drained = await drainQueue({ queue, push, gate: refuse, nowMs: clock });
-  expect(drained).toMatchObject({ failed: 1, uploaded: 0 });
-  expect(queue.status().failures[0]?.reason).toMatch(/not sent: mission_key/);
+  // However often: a row that is not sent uses up no try.
+  for (let tick = 0; tick < 30; tick += 1) {
+    const drained = await drainQueue({ queue, push, gate: check, nowMs: clock });
+    expect(drained).toMatchObject({ held: 2, failed: 0, exhausted: 0, stopped: null });
+    expect(queue.status()).toMatchObject({ queued: 2, due: 0, retrying: 0, failed: 0 });
+    nowMs += 300_000;
+  }
+  const reason = expect.stringMatching(/^not sent: .* at body upload: target_branch is forbidden$/);
+  expect(queue.status().errors).toEqual([{ error: reason as unknown, rows: 2 }]);
+  const sent = await drainQueue({ queue, push: async () => classify(201, {}), gate, nowMs: clock });
+  expect(sent).toMatchObject({ uploaded: 2, held: 0 });
+});
+
+test('a sender that comes again by itself spends no tries where the server lets nobody in', async () => {
+  const queue = queueAt();
+  queue.enqueue(body('spec.md'));
+  queue.enqueue(body('plan.md'));
+  let answer = noAnswer('ENOTFOUND');
+  let pushes = 0;
+  const push = async (): Promise<Answer> => {
+    pushes += 1;
+    return answer;
+  };
+  const given = { queue, push, gate, nowMs: clock, keepTries: true };
+  for (const down of [answer, classify(401, {}), classify(429, {})]) {
+    answer = down;
+    pushes = 0;
+    for (let tick = 0; tick < 30; tick += 1) {
+      nowMs += 1_000;
+      expect(await drainQueue(given)).toMatchObject({ retrying: 0, stopped: down.outcome });
+    }
+    expect(pushes, 'one a tick').toBe(30);
+    expect(queue.status()).toMatchObject({ queued: 2, due: 2, retrying: 0 });
+    expect(queue.status().errors).toContainEqual({ error: down.detail, rows: 1 });
+  }
+  // It did arrive there, and may be what breaks the connection.
+  answer = noAnswer('ECONNRESET');
+  expect(await drainQueue(given)).toMatchObject({ retrying: 1, stopped: 'unreachable' });
+  expect(queue.status()).toMatchObject({ queued: 2, due: 1, retrying: 1 });
+});
+
+test('who is told to stop cuts off the request, and the row is as it was', async () => {
+  const queue = queueAt();
+  queue.enqueue(body('spec.md'));
+  const stop = new AbortController();
+  const push = async (): Promise<Answer> => {
+    stop.abort();
+    return noAnswer('This operation was aborted');
+  };
+  const drained = await drainQueue({ queue, push, gate, nowMs: clock, signal: stop.signal });
+  expect(drained).toMatchObject({ retrying: 0, stopped: 'aborted' });
+  expect(queue.status()).toMatchObject({ queued: 1, due: 1, retrying: 0 });
 });
 
 test('bodies wait until the events went through', async () => {

@@ -69,6 +69,8 @@ export function decodeUtf8(bytes: Uint8Array): string | undefined {
 
 const BACKOFF_MS = 1_000;
 const BACKOFF_MS_MAX = 300_000;
+/** How long a row waits that was not sent for what it is. */
+export const HELD_MS = 300_000;
 /** A row that was tried more often than this is given up. */
 export const RETRIES_MAX = 20;
 

@@ -13,7 +13,7 @@ export type TrackerStep =
 /** A request as it arrived. */
 export type TrackerRequest = {
   method: string;
-  /** Below /api/v1/tracker/, as `bind-resolve/`. */
+  /** Below /api/v1/tracker/, as `bind-resolve/`; elsewhere, whole. */
   path: string;
   headers: IncomingMessage['headers'];
   body: Record<string, unknown> | undefined;
@@ -22,7 +22,8 @@ export type TrackerRequest = {
 /** A tracker on a random loopback port that answers as it is told. */
 export type TrackerServer = AsyncDisposable & {
   readonly url: string;
-  requests(): readonly TrackerRequest[];
+  /** So far; may be emptied. */
+  requests(): TrackerRequest[];
   /** The next answers for a path (`*`: for any), in turn; the last one stays. */
   script(path: string, ...steps: TrackerStep[]): void;
 };
@@ -32,7 +33,7 @@ const ROOT = '/api/v1/tracker/';
 /**
  * Starts a tracker for tests. Unscripted, it binds: bind-resolve answers one candidate, or the
  * binding made before; bind-confirm makes it; bind-validate knows it; mission-origin/bind takes one
- * origin a mission and refuses another with 409.
+ * origin a mission and refuses another with 409; /api/v1/token/refresh/ takes any refresh token.
  */
 export async function startTrackerServer(): Promise<TrackerServer> {
   const requests: TrackerRequest[] = [];
@@ -114,6 +115,10 @@ function usualTracker(): (request: TrackerRequest) => TrackerStep {
       }
       origins.set(mission, issue);
       return { status: 200, body: { origin_link_id: `origin-of-${mission}` } };
+    },
+    '/api/v1/token/refresh/': ({ body }) => {
+      const used = String(body?.refresh);
+      return { status: 200, body: { access: `access-of-${used}`, refresh: `next-of-${used}` } };
     },
   };
   return (request) => handlers[request.path]?.(request) ?? { status: 404, body: {} };

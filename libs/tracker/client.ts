@@ -1,5 +1,6 @@
 import { AppError } from '#libs/contracts';
 import { faultOf, type Json, loginNeeded, refused, textOf, type TrackerAnswer } from './answers.ts';
+import { addressOf, exchange } from './exchange.ts';
 import type { ProjectIdentity } from './identity.ts';
 
 export type TrackerOptions = {
@@ -7,7 +8,7 @@ export type TrackerOptions = {
   server: string;
   /** Undefined: nobody is logged in. Asked anew for each request. */
   token: () => string | undefined;
-  /** Gets a new token after the old one was refused. @returns false: there is none to be had */
+  /** Gets a new token after `token` gave one that was refused. @returns false: there is none */
   refresh: () => Promise<boolean>;
   team: string | undefined;
   /** Refuses an identity that breaks the contract, before anything is sent. */
@@ -49,8 +50,6 @@ export type TrackerClient = {
 };
 
 const ROOT = '/api/v1/tracker/';
-const TIMEOUT_MS = 30_000;
-const ANSWER_BYTES_MAX = 1024 * 1024;
 const RETRY_AFTER_SECONDS = 5;
 /** Longer than this nobody waits; it is told instead. */
 const RETRY_AFTER_SECONDS_MAX = 300;
@@ -118,55 +117,23 @@ async function ask(options: TrackerOptions, request: Request): Promise<TrackerAn
 }
 
 async function send(options: TrackerOptions, request: Request): Promise<TrackerAnswer> {
-  const { server, team, timeoutMs = TIMEOUT_MS } = options;
+  const { server, team, timeoutMs } = options;
   const token = options.token();
   if (token === undefined || token === '')
     throw loginNeeded('there is no token', 'unauthenticated');
   if (team === undefined || team === '') throw loginNeeded('there is no team', 'unauthenticated');
   const { method, path, body, key } = request;
-  try {
-    const response = await fetch(server.replace(/\/+$/, '') + ROOT + path, {
-      method,
-      headers: {
-        authorization: `Bearer ${token}`,
-        'x-team-slug': team,
-        ...(body !== undefined && { 'content-type': 'application/json' }),
-        ...(key !== undefined && { 'idempotency-key': key }),
-      },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-      // A redirect would carry the token to another place.
-      redirect: 'manual',
-      signal: AbortSignal.timeout(timeoutMs),
-    });
-    return { status: response.status, body: await readJson(response) };
-  } catch (error) {
-    const { name, message, cause } = error as Error & { cause?: NodeJS.ErrnoException };
-    const timedOut = name === 'TimeoutError' ? `no answer within ${timeoutMs} ms` : undefined;
-    const reason = timedOut ?? cause?.code ?? cause?.message ?? message;
-    throw new AppError(
-      'DEPENDENCY_UNAVAILABLE',
-      { dependency: 'The tracker', reason },
-      { cause: error },
-    );
-  }
-}
-
-/** Undefined where the answer is no JSON object, or far too long. */
-async function readJson(response: Response): Promise<Json | undefined> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > ANSWER_BYTES_MAX) return undefined;
-    chunks.push(chunk);
-  }
-  try {
-    const value: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-    return isObject ? (value as Json) : undefined;
-  } catch {
-    return undefined;
-  }
+  return exchange({
+    url: addressOf(server, ROOT + path),
+    method,
+    headers: {
+      authorization: `Bearer ${token}`,
+      'x-team-slug': team,
+      ...(key !== undefined && { 'idempotency-key': key }),
+    },
+    body,
+    timeoutMs,
+  });
 }
 
 function bodyOf({ status, body }: TrackerAnswer): Json {

@@ -7,3 +7,5 @@ export {
   type TrackerOptions,
 } from './client.ts';
 export { type ProjectIdentity, projectSlug, repoSlug } from './identity.ts';
+export { bindingIn, type StoredBinding, withBinding } from './project-yaml.ts';
+export { openSession, renewTokens, type Session, type Tokens, type TokenStore } from './session.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { startTrackerServer } from '#libs/testing';
 import type { Io } from '../../apps/cli/io.ts';
 import { run } from '../../apps/cli/program.ts';
+import { cliBench } from '../e2e/cli-process.ts';
 import { freshIds, git, startSystem, type System } from './harness.ts';
 import { type Data, ok } from './wire.ts';
 
@@ -68,6 +69,7 @@ const scan = (): Promise<Data> => json('dossier', 'scan', SLUG, '--repo', repo);
 
 /** A server that answers every push in the same way, and what it was sent. */
 async function server(status: number, body: Data = {}) {
+  const answer = { status };
   const requests: { url: string; auth: string; body: Data }[] = [];
   const http = createServer((request, response) => {
     void (async () => {
@@ -78,7 +80,7 @@ async function server(status: number, body: Data = {}) {
       const sent = JSON.parse((isGzip ? gunzipSync(bytes) : bytes).toString()) as Data;
       const auth = request.headers.authorization ?? '';
       requests.push({ url: request.url ?? '', auth, body: sent });
-      response.writeHead(status).end(JSON.stringify(body));
+      response.writeHead(answer.status).end(JSON.stringify(body));
     })();
   });
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
@@ -86,7 +88,7 @@ async function server(status: number, body: Data = {}) {
     http.closeAllConnections();
     return new Promise((resolve) => http.close(resolve));
   });
-  return { url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`, requests };
+  return { url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`, requests, answer };
 }
 
 describe('dossier', () => {
@@ -202,6 +204,53 @@ describe('dossier', () => {
     });
   });
 
+  test('D.49 what the contract refuses by now is held, not sent and not lost', async () => {
+    await scan();
+    const shape = join(folder, 'shape.json');
+    const shipped = join(import.meta.dirname, '../../libs/missionlog/upstream-3.0.0-shape.json');
+    const rules = JSON.parse(await readFile(shipped, 'utf8')) as Data;
+    rules.body_sync.forbidden_fields.push('target_branch');
+    await writeFile(shape, JSON.stringify(rules));
+    env.IRONCLAW_CONTRACT_SHAPE = shape;
+    const good = await server(201);
+    const held = await json('dossier', 'drain', '--server', good.url);
+    expect(held).toMatchObject({ code: 1, held: 2, uploaded: 0, failed: 0, queued: 2 });
+    expect(good.requests).toEqual([]);
+    const { errors } = await json('dossier', 'status');
+    expect(errors).toMatchObject([{ rows: 2 }]);
+    expect(errors[0].error).toContain('at body upload: target_branch is forbidden');
+    delete env.IRONCLAW_CONTRACT_SHAPE;
+    await json('dossier', 'retry');
+    const sent = await json('dossier', 'drain', '--server', good.url);
+    expect(sent).toMatchObject({ code: 0, held: 0, uploaded: 2, queued: 0 });
+  });
+
+  test('drain --follow sends what comes until it is stopped, also after nobody was let in', async () => {
+    await scan();
+    const there = await server(401);
+    await using bench = await cliBench();
+    const args = ['dossier', 'drain', '--follow', '--json', '--server', there.url];
+    const follower = bench.start(args, env);
+    await follower.says('"stopped":"unauthorized"');
+    expect(await json('dossier', 'status')).toMatchObject({ queued: 2, retrying: 0, failed: 0 });
+    there.answer.status = 201;
+    await follower.says('"uploaded":2');
+    await write('spec.md', 'changed');
+    await scan();
+    const bodies = (): unknown[] => there.requests.map(({ body }) => body.content_body);
+    await expect.poll(bodies, { timeout: 20_000 }).toContain('changed');
+    const waiting = async (): Promise<unknown> => (await json('dossier', 'status')).queued;
+    await expect.poll(waiting, { timeout: 20_000 }).toBe(0);
+    follower.child.kill('SIGTERM');
+    const { code, stderr } = await follower.ended;
+    expect([code, stderr]).toEqual([0, '']);
+    expect(await json('dossier', 'status')).toMatchObject({ failed: 0 });
+    for (const every of ['0', 'x', '86401']) {
+      const refused = await cli('dossier', 'drain', '--follow', '--every', every);
+      expect(refused).toMatchObject({ code: 2 });
+    }
+  });
+
   test('exit codes: nobody there is 3, a mission that is not there 1, wrong usage 2', async () => {
     await scan();
     expect(await json('dossier', 'drain', '--server', 'http://127.0.0.1:1')).toMatchObject({
@@ -226,17 +275,21 @@ describe('dossier', () => {
 describe('tracker', () => {
   const at = (): string[] => ['--provider', 'linear', '--repo', repo];
 
+  /** Who asks the tracker. */
+  const login = (url: string, more: Record<string, string> = {}): void => {
+    Object.assign(env, {
+      IRONCLAW_TRACKER_URL: url,
+      IRONCLAW_TRACKER_TOKEN: 'old',
+      IRONCLAW_TRACKER_TEAM: 'acme',
+      ...more,
+    });
+  };
+
   test('D.55 bind sends the identity of the seed; the checkout keeps it', async () => {
     await using tracker = await startTrackerServer();
-    Object.assign(env, {
-      IRONCLAW_TRACKER_URL: tracker.url,
-      IRONCLAW_TRACKER_TOKEN: 'old',
-      IRONCLAW_TRACKER_REFRESH_TOKEN: 'new',
-      IRONCLAW_TRACKER_TEAM: 'acme',
-    });
-    tracker.script('bind-resolve/', { status: 401 }, { status: 200, body: oneCandidate });
+    login(tracker.url);
     const bound = await json('tracker', 'bind', ...at());
-    expect(bound).toMatchObject({ code: 0, binding_ref: 'binding-of-t', existed: false });
+    expect(bound).toMatchObject({ code: 0, binding_ref: 'binding-of-token-1', existed: false });
     const identity = tracker.requests().at(-1)?.body?.project_identity as Data;
     expect(Object.keys(identity).sort()).toEqual([
       'build_id',
@@ -251,13 +304,92 @@ describe('tracker', () => {
       repo_slug: expect.stringMatching(/^acme\//),
       build_id: expect.stringMatching(UUID),
     });
-    const sent = tracker.requests().map(({ headers }) => headers.authorization);
-    expect(sent).toEqual(['Bearer old', 'Bearer new', 'Bearer new']);
-    const held = await cli('tracker', 'validate', 'binding-of-t', ...at());
-    expect(held).toMatchObject({ code: 0, out: 'binding-of-t holds' });
+    const held = await cli('tracker', 'validate', 'binding-of-token-1', ...at());
+    expect(held).toMatchObject({ code: 0, out: 'binding-of-token-1 holds' });
     expect(await cli('tracker', 'validate', 'other', ...at())).toMatchObject({ code: 1 });
     expect(tracker.requests().at(-1)?.body?.project_identity).toEqual(identity);
-    expect(await git(repo, 'status', '--porcelain')).toBe('');
+    expect(await git(repo, 'status', '--porcelain')).toBe('?? .kittify/');
+  });
+
+  test('a binding is kept in .kittify/config.yaml; later commands use it until unbind', async () => {
+    await using tracker = await startTrackerServer();
+    login(tracker.url);
+    await mkdir(join(repo, '.kittify'));
+    const file = join(repo, '.kittify', 'config.yaml');
+    const before = 'version: 1\ntracker:\n  workspace: w # of another program\n';
+    await writeFile(file, before);
+    const here = ['--repo', repo];
+    expect(await json('tracker', 'status', ...here)).toMatchObject({ code: 0, bound: false });
+    expect(await cli('tracker', 'validate', ...here)).toMatchObject({ code: 2 });
+    expect(await json('tracker', 'bind', ...at())).toMatchObject({ code: 0, file, previous: null });
+    expect(await readFile(file, 'utf8')).toBe(`version: 1
+tracker:
+  provider: "linear"
+  binding_ref: "binding-of-token-1"
+  display_label: "Board 1"
+  workspace: w # of another program
+`);
+    expect(await json('tracker', 'status', ...here)).toMatchObject({
+      code: 0,
+      bound: true,
+      provider: 'linear',
+      binding_ref: 'binding-of-token-1',
+      display_label: 'Board 1',
+      project_identity: { uuid: expect.stringMatching(UUID) },
+    });
+    expect((await cli('tracker', 'status', ...here)).out).toContain('binding-of-token-1');
+    const held = await json('tracker', 'validate', ...here);
+    expect(held).toMatchObject({ code: 0, valid: true, provider: 'linear' });
+    const elsewhere = await cli('tracker', 'validate', '--provider', 'jira', ...here);
+    expect(elsewhere, 'a binding of another provider').toMatchObject({ code: 2 });
+    const again = await json('tracker', 'bind', ...here);
+    expect(again).toMatchObject({ existed: true, previous: { display_label: 'Board 1' } });
+    expect(await json('tracker', 'unbind', ...here)).toMatchObject({ code: 0, unbound: true });
+    expect(await readFile(file, 'utf8')).toBe(before);
+    expect(await json('tracker', 'unbind', ...here)).toMatchObject({ code: 0, unbound: false });
+    await writeFile(file, 'tracker: [a, list]\n');
+    const asked = tracker.requests().length;
+    const odd = await json('tracker', 'bind', ...at());
+    expect(odd).toMatchObject({ code: 2, error: { field: '.kittify/config.yaml' } });
+    expect(tracker.requests(), 'nobody was asked').toHaveLength(asked);
+    expect(await readFile(file, 'utf8')).toBe('tracker: [a, list]\n');
+  });
+
+  test('D.55 401 exchanges the refresh token once; the new tokens serve later commands', async () => {
+    await using tracker = await startTrackerServer();
+    login(tracker.url, { IRONCLAW_TRACKER_REFRESH_TOKEN: 'r1' });
+    tracker.script('bind-resolve/', { status: 401 }, { status: 200, body: oneCandidate });
+    const sent = (): unknown[] =>
+      tracker
+        .requests()
+        .splice(0)
+        .map(({ path, headers, body }) => [path, headers.authorization ?? body?.refresh]);
+    expect(await json('tracker', 'bind', ...at())).toMatchObject({ code: 0 });
+    const exchange = '/api/v1/token/refresh/';
+    expect(sent()).toEqual([
+      ['bind-resolve/', 'Bearer old'],
+      [exchange, 'r1'],
+      ['bind-resolve/', 'Bearer access-of-r1'],
+      ['bind-confirm/', 'Bearer access-of-r1'],
+    ]);
+    const kept = join(folder, 'state', 'tracker', 'tokens.json');
+    expect((await stat(kept)).mode & 0o777).toBe(0o600);
+    tracker.script('bind-validate/', { status: 401 });
+    const over = await json('tracker', 'validate', ...at());
+    expect(over).toMatchObject({ code: 1, error: { code: 'TRACKER_LOGIN' } });
+    expect(over.error.details).toMatchObject({ error_code: 'session_expired' });
+    expect(sent()).toEqual([
+      ['bind-validate/', 'Bearer access-of-r1'],
+      [exchange, 'next-of-r1'],
+      ['bind-validate/', 'Bearer access-of-next-of-r1'],
+    ]);
+    tracker.script(exchange, { status: 401 });
+    expect(await json('tracker', 'validate', ...at())).toMatchObject({ code: 1 });
+    expect(sent()).toHaveLength(2);
+    env.IRONCLAW_TRACKER_TOKEN = 'of a new login';
+    tracker.script('bind-validate/', { status: 200, body: { valid: true } });
+    expect(await json('tracker', 'validate', ...at())).toMatchObject({ code: 0 });
+    expect(sent()).toEqual([['bind-validate/', 'Bearer of a new login']]);
   });
 
   test('D.45 worktrees and clones have builds of their own, and one project', async () => {
@@ -315,8 +447,12 @@ describe('tracker', () => {
     expect(await json('tracker', 'bind', ...at(), '--select', 'x')).toMatchObject({ code: 2 });
     const chosen = await json('tracker', 'bind', ...at(), '--select', '2');
     expect(chosen).toMatchObject({ code: 0, binding_ref: 'binding-of-t2', label: 'Board 1' });
-    expect(await cli('tracker', 'bind', '--provider', 'x')).toMatchObject({ code: 2 });
-    expect(await cli('tracker', 'bind')).toMatchObject({ code: 2 });
+    for (const named of [[], ['--provider', 'x']]) {
+      const unbound = await cli('tracker', 'unbind', '--repo', repo);
+      expect(unbound.code).toBe(0);
+      const refused = await cli('tracker', 'bind', '--repo', repo, ...named);
+      expect(refused).toMatchObject({ code: 2 });
+    }
   });
 
   test('an origin is bound at the tracker, then told as MissionOriginBound, once', async () => {

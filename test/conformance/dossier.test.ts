@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startSystem, type System } from './harness.ts';
-import { type Data, err, ok, WAYS, type Way } from './wire.ts';
+import { type Data, err, followSse, ok, WAYS, type Way } from './wire.ts';
 
 /** By the contract's shape, or by the shape of a body. */
 const REFUSED: unknown = expect.stringMatching(/^(contract_violation|invalid_request)$/);
@@ -196,6 +196,58 @@ describe.each(WAYS)('dossiers over %s', (way: Way) => {
     const bad = await system.call(way, 'missions.artifacts', { ...where(one), cursor: 'x' });
     expect(err(bad, 'INVALID_REQUEST', 400).field).toBe('cursor');
   });
+});
+
+test('what is received is followed live, and resumed without gap or repeat', async () => {
+  const texts = ['one', 'two', 'three'];
+  const [first = {}, ...others] = texts.map((text) => upload(text));
+  const { project_uuid, mission_slug } = first;
+  const uploads = [first, ...others.map((one) => ({ ...one, project_uuid }))];
+  const from = (await system.broker.jsm.streams.info('MISSIONS')).state.last_seq + 1;
+  await pushTo(system, 'http', first);
+  await pushTo(system, 'http', upload('of another project'));
+  const event = {
+    event_id: randomUUID(),
+    event_type: 'MissionCreated',
+    aggregate_id: mission_slug,
+    aggregate_type: 'Mission',
+    schema_version: '3.0.0',
+    build_id: randomUUID(),
+    node_id: 'sender',
+    lamport_clock: 7,
+    timestamp: '2026-04-06T05:39:39Z',
+    project_uuid,
+    payload: { mission_slug, mission_number: '064', mission_type: 'software-dev' },
+  };
+  const told = await system.call('http', 'missions.record-events', { events: [event] });
+  expect(told.status).toBe(200);
+  await pushTo(system, 'http', uploads[1]);
+  const url = `${system.url('missions')}/dossiers/stream`;
+  const query = `project_uuid=${project_uuid}&mission_slug=${mission_slug}`;
+  const [seen] = await followSse(`${url}?${query}&from_seq=${from}`, 1);
+  expect(seen?.data).toEqual({
+    seq: seen?.id,
+    event_id: expect.any(String),
+    project_uuid,
+    mission_slug,
+    target_branch: 'main',
+    mission_type: 'software-dev',
+    manifest_version: '1',
+    artifact_path: 'kitty-specs/064-my-mission/spec.md',
+    content_hash: `sha256:${hex('one')}`,
+    size_bytes: 3,
+    stored_at: expect.any(String),
+  });
+  await pushTo(system, 'http', uploads[2]);
+  const rest = await followSse(`${url}?${query}`, 2, { 'last-event-id': String(seen?.id) });
+  expect(rest.map(({ data }) => data.content_hash)).toEqual(
+    ['two', 'three'].map((text) => `sha256:${hex(text)}`),
+  );
+  const path = encodeURIComponent('kitty-specs/064-my-mission/plan.md');
+  await pushTo(system, 'http', { ...first, artifact_path: decodeURIComponent(path) });
+  const narrowed = `${url}?${query}&artifact_path=${path}&from_seq=${from}`;
+  const [plan] = await followSse(narrowed, 1);
+  expect(plan?.data.artifact_path).toBe('kitty-specs/064-my-mission/plan.md');
 });
 
 test('D.50 where events must come first: namespace_not_found, then index_entry_not_found, then 201', async () => {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Io } from '../../apps/cli/io.ts';
 import { run } from '../../apps/cli/program.ts';
 import { startSystem, type System } from './harness.ts';
-import { type Data, err, ok, sendHttp, WAYS, type Way } from './wire.ts';
+import { type Data, err, followSse, ok, sendHttp, type Way, WAYS } from './wire.ts';
 
 // Events of missions from elsewhere, and what is read of them, over HTTP and NATS.
 
@@ -346,39 +346,14 @@ test('events are followed live, and resumed without gap or repeat', async () => 
   const from = (await tail()) + 1;
   await send('http', events.slice(0, 2));
   const url = `${system.url('gateway')}/missions/stream?project_uuid=${project_uuid}`;
-  const first = await follow(`${url}&from_seq=${from}`, 1);
+  const first = await followSse(`${url}&from_seq=${from}`, 1);
   expect(first[0]?.data.event_id).toBe(events[0]?.event_id);
   await send('http', events.slice(2));
-  const rest = await follow(url, 2, { 'last-event-id': String(first[0]?.id) });
+  const rest = await followSse(url, 2, { 'last-event-id': String(first[0]?.id) });
   expect(rest.map(({ data }) => data.event_id)).toEqual(
     events.slice(1).map(({ event_id }) => event_id),
   );
 });
-
-/** The first so many events of a stream. */
-async function follow(url: string, count: number, headers: Record<string, string> = {}) {
-  const stop = new AbortController();
-  const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(20_000)]);
-  const response = await fetch(url, { headers, signal });
-  const found: { id: number; data: Data }[] = [];
-  let text = '';
-  const decoder = new TextDecoder();
-  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-    text += decoder.decode(chunk, { stream: true });
-    const blocks = text.split('\n\n');
-    text = blocks.pop() ?? '';
-    for (const block of blocks) {
-      const id = /^id: ?(\d+)$/m.exec(block)?.[1];
-      const data = /^data: ?(.*)$/m.exec(block)?.[1];
-      if (id !== undefined && data !== undefined) {
-        found.push({ id: Number(id), data: JSON.parse(data) as Data });
-      }
-    }
-    if (found.length >= count) break;
-  }
-  stop.abort();
-  return found.slice(0, count);
-}
 
 describe('ironclaw missions', () => {
   async function cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {

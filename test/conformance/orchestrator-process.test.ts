@@ -1,11 +1,14 @@
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stateLayout } from '#libs/runtime';
 import { startTestBroker, waitFor } from '#libs/testing';
 import { describe, expect, test } from 'vitest';
 import { homeOf, isAlive, readHomeBroker } from '../../apps/cli/orchestrator/home.ts';
+import { run } from '../../apps/cli/program.ts';
 import { writeRunning } from '../../apps/cli/supervisor/running.ts';
 import { IRONCLAW, MISSION, missionRig, P, type Rig, rowsOf } from './orchestrator-rig.ts';
 
@@ -20,6 +23,7 @@ const claim = (actor: string, wp = 'WP01') =>
   api('start-implementation', '--wp', wp, '--actor', actor, '--policy', P);
 const home = ({ root }: Rig) => homeOf(join(root, '.git'));
 const brokerOf = (it: Rig) => readHomeBroker(home(it).running);
+const silent = { out() {}, err() {}, colours: { out: false, err: false } };
 const GENEROUS = { timeoutMs: 60_000 };
 
 /** A repository with a broker of its own, which ends with the test. */
@@ -55,6 +59,32 @@ describe('where no system runs', () => {
       `?? ${it.files}/status.events.jsonl`,
       `?? ${it.files}/status.json`,
     ]);
+  });
+
+  test('its process sends the dossiers that wait, where it is told of queue and server', async () => {
+    const bodies: string[] = [];
+    const server = createHttpServer((request, response) => {
+      request.setEncoding('utf8').on('data', (text: string) => bodies.push(text));
+      request.on('end', () => response.writeHead(201).end('{}'));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const folder = mkdtempSync(join(tmpdir(), 'ironclaw-dossiers-'));
+    const file = join(folder, 'queue.db');
+    {
+      const to = { IRONCLAW_DOSSIER_SERVER: url, IRONCLAW_DOSSIER_QUEUE: file };
+      await using lab = await homeRig(to);
+      const { it } = lab;
+      await run(['dossier', 'scan', MISSION, '--repo', it.root, '--json'], { ...silent, env: to });
+      const { code } = await it.spawned(api('mission-state'));
+      expect(code).toBe(0);
+      await waitFor(() => bodies.join('').includes(`kitty-specs/${MISSION}/tasks/`), GENEROUS);
+      expect(readFileSync(home(it).log, 'utf8')).not.toContain('no longer');
+    }
+    server.closeAllConnections();
+    server.close();
+    rmSync(folder, { recursive: true });
   });
 
   test('kill -9 of the broker: the next command starts it again, nothing is lost', async () => {

@@ -108,6 +108,7 @@ export const ROUTES: Readonly<Record<string, string>> = {
   'learning.health': 'GET /health',
   'missions.push-content': 'POST /api/dossier/push-content/',
   'missions.dossiers': 'GET /dossiers',
+  'missions.dossier-stream': 'GET /dossiers/stream',
   'missions.artifacts': 'GET /dossiers/{project_uuid}/{mission_slug}/artifacts',
   'missions.artifact': 'GET /dossiers/{project_uuid}/{mission_slug}/artifact',
   'missions.content': 'GET /content/{sha256}',
@@ -308,4 +309,30 @@ export function refused(answer: Answer, code?: string): ErrorBody {
   const error = err(answer, code);
   expect(answer.status, answer.text.slice(0, 500)).toBeLessThan(500);
   return error;
+}
+
+/** The first so many events of a server-sent stream. */
+export async function followSse(url: string, count: number, headers: Record<string, string> = {}) {
+  const stop = new AbortController();
+  const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(20_000)]);
+  const response = await fetch(url, { headers, signal });
+  expect(response.status).toBe(200);
+  const found: { id: number; data: Data }[] = [];
+  let text = '';
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+    text += decoder.decode(chunk, { stream: true });
+    const blocks = text.split('\n\n');
+    text = blocks.pop() ?? '';
+    for (const block of blocks) {
+      const id = /^id: ?(\d+)$/m.exec(block)?.[1];
+      const data = /^data: ?(.*)$/m.exec(block)?.[1];
+      if (id !== undefined && data !== undefined) {
+        found.push({ id: Number(id), data: JSON.parse(data) as Data });
+      }
+    }
+    if (found.length >= count) break;
+  }
+  stop.abort();
+  return found.slice(0, count);
 }

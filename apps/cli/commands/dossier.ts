@@ -1,30 +1,44 @@
 import { join, resolve } from 'node:path';
-import { AppError, invalid } from '#libs/contracts';
+import { AppError } from '#libs/contracts';
 import {
   type BodyQueue,
-  drainEventQueue,
-  drainQueue,
-  lockDrain,
   openEventQueue,
   openQueue,
-  pushBody,
   readUpload,
   scanMission,
   type Skipped,
+  TICK_MS,
 } from '#libs/dossier';
 import { loadGate } from '#libs/missionlog';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { findCheckout, findMission } from '../checkout.ts';
+import {
+  namedTarget,
+  type SenderOptions,
+  type Sent,
+  sendOn,
+  sendOnce,
+  type Target,
+  tokenOf,
+} from '../dossier-sender.ts';
 import { settingsOf } from '../env.ts';
 import { EXIT, type ExitCode, unreachable } from '../failure.ts';
 import { ago, facts, size, table } from '../format.ts';
 import type { Io } from '../io.ts';
 import { runningOn, withExamples, withJson, withState } from '../options.ts';
+import { listenForSignals } from '../signals.ts';
 
 type QueueOptions = { json?: true; state?: string; queue?: string };
 type ScanOptions = QueueOptions & { repo?: string };
-type DrainOptions = QueueOptions & { server?: string; token?: string };
+type DrainOptions = QueueOptions & {
+  server?: string;
+  token?: string;
+  follow?: true;
+  every?: number;
+};
 type RetryOptions = QueueOptions & { failed?: true };
+
+const EVERY_SECONDS_MAX = 86_400;
 
 export function dossierCommand(
   program: Command,
@@ -49,9 +63,11 @@ export function dossierCommand(
   add('scan <mission>', 'Put the artifacts of a mission into the queue, as far as they are new.')
     .option('--repo <dir>', 'the checkout (the current folder)')
     .action((mission: string, options: ScanOptions) => run(() => scan(io, mission, options)));
-  add('drain', 'Send all that is due, once.')
+  add('drain', 'Send all that is due, once; with --follow, whenever something is due.')
     .option('--server <url>', 'where to (IRONCLAW_DOSSIER_SERVER; else what runs on --state)')
     .option('--token <token>', 'a token for it (IRONCLAW_DOSSIER_TOKEN)')
+    .option('--follow', 'go on until Ctrl-C, also while the server is away')
+    .option('--every <seconds>', 'with --follow: look at least so often (300)', everySeconds)
     .action((options: DrainOptions) => run(() => drain(io, options)));
   add('retry', 'Make all that waits due now.')
     .option('--failed', 'put back what was given up, too')
@@ -59,6 +75,7 @@ export function dossierCommand(
   withExamples(command, [
     'dossier scan 064-my-mission',
     'dossier drain --server https://missions.example.com',
+    'dossier drain --follow',
     'dossier retry --failed',
   ]);
 }
@@ -158,70 +175,76 @@ async function scan(io: Io, slug: string, options: ScanOptions): Promise<ExitCod
   return code;
 }
 
-/** Where bodies go, and who says so. */
-function serverOf(io: Io, options: DrainOptions): { server: string; token: string | undefined } {
-  const named = options.server ?? io.env.IRONCLAW_DOSSIER_SERVER;
-  const token = options.token ?? (io.env.IRONCLAW_DOSSIER_TOKEN || io.env.IRONCLAW_TOKEN);
-  if (named !== undefined && named !== '') {
-    if (!URL.canParse(named) || !/^https?:/.test(named)) {
-      throw invalid('server', `${named} is no http or https URL`);
-    }
-    return { server: named, token };
-  }
-  const { running, stateDir } = runningOn(io, options.state);
-  if (running === undefined) {
-    throw unreachable('The server of dossiers', `none is named, and nothing runs on ${stateDir}`);
-  }
-  return { server: running.url, token };
+/** Where bodies go: what is named, else what runs on the state folder; undefined: nothing does. */
+function targetOf(io: Io, { server, token, state }: DrainOptions): Target | undefined {
+  const given = { ...(server !== undefined && { server }), token };
+  const named = namedTarget(io.env, given);
+  if (named !== undefined) return named;
+  const { running } = runningOn(io, state);
+  return running && { server: running.url, token: tokenOf(io.env, token) };
 }
 
 async function drain(io: Io, options: DrainOptions): Promise<ExitCode> {
-  const target = serverOf(io, options);
-  const gate = loadGate(io.env);
-  const lock = lockDrain(queueFile(io, options));
-  if (lock === undefined) {
-    throw new AppError('ALREADY_RUNNING', { path: queueFile(io, options), pid: 'unknown' });
+  const sender = {
+    file: queueFile(io, options),
+    gate: loadGate(io.env),
+    onEventsHeld: (reason: string) => io.err(`the events cannot be sent: ${reason}`),
+  };
+  if (options.follow) return follow(io, options, sender);
+  const target = targetOf(io, options);
+  if (target === undefined) {
+    const { stateDir } = runningOn(io, options.state);
+    throw unreachable('The server of dossiers', `none is named, and nothing runs on ${stateDir}`);
   }
-  const nowMs = (): number => Date.now();
-  const events = openEventQueue(queueFile(io, options), { nowMs });
+  const sent = await sendOnce(sender, target);
+  if (sent === undefined) {
+    throw new AppError('ALREADY_RUNNING', { path: sender.file, pid: 'unknown' });
+  }
+  if (options.json) io.out(JSON.stringify(sent));
+  else {
+    io.out(lineOf(sent));
+    if (sent.stopped !== null) io.err(`stopped: ${sent.stopped}; see ironclaw dossier status`);
+  }
+  if (sent.stopped === 'unreachable') return EXIT.unreachable;
+  const isAllDone = sent.retrying + sent.failed + sent.held + sent.exhausted === 0;
+  return isAllDone && sent.stopped === null ? EXIT.ok : EXIT.failed;
+}
+
+function lineOf({ uploaded, already_exists, retrying, failed, held, exhausted, queued }: Sent) {
+  const kept = held === 0 ? '' : `${held} held back by the contract, `;
+  return (
+    `${uploaded} stored, ${already_exists} there before, ${retrying} to be tried again, ` +
+    `${kept}${failed + exhausted} given up, ${queued} waiting`
+  );
+}
+
+/** Sends until a signal comes; a server that is away is waited for. */
+async function follow(io: Io, options: DrainOptions, sender: SenderOptions): Promise<ExitCode> {
+  const signals = listenForSignals();
   try {
-    return await withQueue(io, options, async (queue) => {
-      const drained = await drainQueue({
-        queue,
-        gate: (upload) => gate.body('body upload', upload),
-        nowMs,
-        drainEvents: async () => {
-          const reason = await drainEventQueue({
-            queue: events,
-            gate: (event) => gate.envelope('replay', event),
-            ...target,
-          });
-          if (reason !== null) io.err(`the events cannot be sent: ${reason}`);
-          return reason === null;
-        },
-        push: (upload) => pushBody(upload, target),
-      });
-      const { queued } = queue.status();
-      const { queued: events_queued, set_aside: events_set_aside } = events.status();
-      const told = { ...drained, queued, events_queued, events_set_aside };
-      if (options.json) io.out(JSON.stringify(told));
-      else {
-        const { uploaded, already_exists, retrying, failed, exhausted, stopped } = drained;
-        const gone = failed + exhausted;
-        io.out(
-          `${uploaded} stored, ${already_exists} there before, ${retrying} to be tried again, ` +
-            `${gone} given up, ${queued} waiting`,
-        );
-        if (stopped !== null) io.err(`stopped: ${stopped}; see ironclaw dossier status`);
-      }
-      if (drained.stopped === 'unreachable') return EXIT.unreachable;
-      const isAllDone = drained.retrying + drained.failed + drained.exhausted === 0;
-      return isAllDone && drained.stopped === null ? EXIT.ok : EXIT.failed;
+    await sendOn({
+      ...sender,
+      signal: signals.stop,
+      tickMs: options.every ?? TICK_MS,
+      target: () => targetOf(io, options),
+      tell: (sent, wait_ms) => {
+        if (options.json) return io.out(JSON.stringify({ ...sent, wait_ms }));
+        if ('uploaded' in sent) io.out(lineOf(sent));
+        const seconds = Math.ceil(wait_ms / 1_000);
+        if (sent.stopped !== null) io.err(`stopped: ${sent.stopped}; again in ${seconds} s`);
+      },
     });
   } finally {
-    events.close();
-    lock.release();
+    signals.release();
   }
+  return EXIT.ok;
+}
+
+/** @returns ms */
+function everySeconds(value: string): number {
+  const seconds = Number(value);
+  if (/^\d+$/.test(value) && seconds >= 1 && seconds <= EVERY_SECONDS_MAX) return seconds * 1_000;
+  throw new InvalidArgumentError(`It must be 1 to ${EVERY_SECONDS_MAX}.`);
 }
 
 async function retry(io: Io, options: RetryOptions): Promise<ExitCode> {

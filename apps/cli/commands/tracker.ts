@@ -1,10 +1,19 @@
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { API, invalid } from '#libs/contracts';
 import { loadGate } from '#libs/missionlog';
-import { bindProject, createTrackerClient, type TrackerClient } from '#libs/tracker';
+import {
+  bindProject,
+  createTrackerClient,
+  openSession,
+  renewTokens,
+  type StoredBinding,
+  type TrackerClient,
+} from '#libs/tracker';
 import type { Command } from 'commander';
 import { findCheckout, findMission } from '../checkout.ts';
+import { settingsOf } from '../env.ts';
 import { EXIT, type ExitCode, usage } from '../failure.ts';
 import { facts } from '../format.ts';
 import type { Io } from '../io.ts';
@@ -14,13 +23,15 @@ import {
   withConnection,
   withExamples,
   withJson,
+  withState,
 } from '../options.ts';
+import { projectFile, readBinding, storeBinding, tokenFile } from '../tracker-files.ts';
 
 type Provider = 'jira' | 'linear';
-type TrackerOptions = {
-  json?: true;
+type ProjectOptions = { json?: true; repo?: string };
+type TrackerOptions = ProjectOptions & {
+  state?: string;
   provider?: string;
-  repo?: string;
   tracker?: string;
   team?: string;
 };
@@ -43,43 +54,66 @@ export function trackerCommand(
     .command('tracker')
     .summary('bind a project, and its missions, to an issue tracker')
     .description(
-      'Binds this checkout to a resource of Jira or Linear through the tracker service.\n' +
-        'The token comes from IRONCLAW_TRACKER_TOKEN; where it is refused once,\n' +
-        'IRONCLAW_TRACKER_REFRESH_TOKEN is used instead.',
+      'Binds this project to a resource of Jira or Linear through the tracker service, and keeps\n' +
+        'that in .kittify/config.yaml, from where later commands take it. The token comes from\n' +
+        'IRONCLAW_TRACKER_TOKEN; where it is refused, IRONCLAW_TRACKER_REFRESH_TOKEN buys a new\n' +
+        'one, once, which is kept in the state folder for the next command.',
     );
+  const withRepo = (sub: Command): Command =>
+    withJson(sub).option('--repo <dir>', 'the checkout (the current folder)');
   const withTracker = (sub: Command): Command =>
     sub
-      .requiredOption('--provider <name>', 'jira or linear')
-      .option('--repo <dir>', 'the checkout (the current folder)')
+      .option('--provider <name>', 'jira or linear (the one that is bound)')
       .option('--tracker <url>', 'the tracker service (IRONCLAW_TRACKER_URL)')
       .option('--team <slug>', 'your team (IRONCLAW_TRACKER_TEAM)');
-  withTracker(withJson(command.command('bind').description('Bind the project.')))
+  const add = (name: string, description: string): Command =>
+    withRepo(command.command(name).description(description));
+  add('status', 'What this project is bound to, as it is kept here.').action(
+    (options: ProjectOptions) => run(() => status(io, options)),
+  );
+  withTracker(withState(add('bind', 'Bind the project, and keep what it is bound to.')))
     .option('--select <number>', 'the candidate, where several match')
     .action((options: BindOptions) => run(() => bind(io, options)));
   withTracker(
-    withJson(command.command('validate <binding>').description('Whether a binding still holds.')),
-  ).action((binding: string, options: TrackerOptions) => run(() => validate(io, binding, options)));
+    withState(add('validate [binding]', 'Whether a binding still holds (the one that is kept).')),
+  ).action((binding: string | undefined, options: TrackerOptions) =>
+    run(() => validate(io, binding, options)),
+  );
+  add('unbind', 'Forget what the project is bound to, here; the tracker is not told.').action(
+    (options: ProjectOptions) => run(() => unbind(io, options)),
+  );
   withTracker(
     withConnection(
       command.command('origin <mission>').description('Tell which issue a mission came from.'),
     ),
   )
+    .option('--repo <dir>', 'the checkout (the current folder)')
     .requiredOption('--issue-id <id>', 'the id of the issue')
     .requiredOption('--issue-key <key>', 'its key, as ABC-12')
     .requiredOption('--issue-url <url>', 'its address')
     .requiredOption('--title <text>', 'its title')
-    .option('--binding <ref>', 'the binding (else the slug of the project)')
+    .option('--binding <ref>', 'the binding (the one that is kept, else the slug of the project)')
     .action((mission: string, options: OriginOptions) => run(() => origin(io, mission, options)));
   withExamples(command, [
     'tracker bind --provider linear',
     'tracker bind --provider jira --select 2',
-    'tracker validate binding-7 --provider jira',
+    'tracker status',
+    'tracker validate',
   ]);
 }
 
-function providerOf({ provider }: TrackerOptions): Provider {
-  if (provider === 'jira' || provider === 'linear') return provider;
-  throw usage(`--provider ${provider ?? ''} is not known`, 'Use jira or linear.');
+/** The provider that is named, else the one that is bound. */
+function providerOf({ provider }: TrackerOptions, stored: StoredBinding | undefined): Provider {
+  const name = provider ?? stored?.provider;
+  if (name === 'jira' || name === 'linear') return name;
+  if (name === undefined)
+    throw usage('the provider is not named', 'Use --provider jira or linear.');
+  throw usage(`--provider ${name} is not known`, 'Use jira or linear.');
+}
+
+/** The binding that is kept, if it is one of this provider. */
+function keptFor(provider: Provider, stored: StoredBinding | undefined): string | undefined {
+  return stored?.provider === provider ? stored.binding_ref : undefined;
 }
 
 function clientOf(io: Io, options: TrackerOptions): TrackerClient {
@@ -88,14 +122,17 @@ function clientOf(io: Io, options: TrackerOptions): TrackerClient {
     throw usage('the tracker service is not named', 'Set IRONCLAW_TRACKER_URL, or use --tracker.');
   }
   const gate = loadGate(io.env);
-  const tokens = [io.env.IRONCLAW_TRACKER_TOKEN, io.env.IRONCLAW_TRACKER_REFRESH_TOKEN];
+  const { IRONCLAW_TRACKER_TOKEN: access, IRONCLAW_TRACKER_REFRESH_TOKEN: refresh } = io.env;
+  const { config } = settingsOf(io.env, {
+    ...(options.state !== undefined && { state: options.state }),
+  });
+  const store = tokenFile(join(config.stateDir, 'tracker', 'tokens.json'), server, [
+    access,
+    refresh,
+  ]);
   return createTrackerClient({
     server,
-    token: () => tokens[0],
-    refresh: async () => {
-      tokens.shift();
-      return Boolean(tokens[0]);
-    },
+    ...openSession({ access, refresh }, store, (token) => renewTokens(server, token)),
     team: options.team ?? io.env.IRONCLAW_TRACKER_TEAM,
     gate: (identity) => gate.tracker('tracker', identity),
     newKey: randomUUID,
@@ -105,25 +142,65 @@ function clientOf(io: Io, options: TrackerOptions): TrackerClient {
 }
 
 async function bind(io: Io, options: BindOptions): Promise<ExitCode> {
-  const provider = providerOf(options);
-  const { identity } = await findCheckout(options.repo ?? '.');
-  const bound = await bindProject(
-    clientOf(io, options),
+  const { root, identity } = await findCheckout(options.repo ?? '.');
+  // Read first: a file that cannot be used is told before the tracker is asked.
+  const provider = providerOf(options, readBinding(root));
+  const select = selectOf(options.select);
+  const bound = await bindProject(clientOf(io, options), provider, identity, select);
+  const { binding_ref, label, existed } = bound;
+  const before = storeBinding(root, {
     provider,
-    identity,
-    selectOf(options.select),
-  );
-  if (options.json) io.out(JSON.stringify({ ...bound, provider, project_identity: identity }));
-  else {
-    io.out(
-      facts([
-        ['binding', bound.binding_ref],
-        ['resource', bound.label],
-        ['project', identity.slug],
-        ['', bound.existed ? 'it was bound before' : 'bound'],
-      ]),
-    );
+    binding_ref,
+    display_label: label === '' ? null : label,
+  });
+  const file = projectFile(root);
+  if (options.json) {
+    const told = { ...bound, provider, file, previous: before ?? null };
+    io.out(JSON.stringify({ ...told, project_identity: identity }));
+    return EXIT.ok;
   }
+  const isOther = before !== undefined && before.binding_ref !== binding_ref;
+  io.out(
+    facts([
+      ['binding', binding_ref],
+      ['resource', label],
+      ['project', identity.slug],
+      ['kept in', file],
+      ...(isOther ? [['instead of', before.binding_ref] as [string, string]] : []),
+      ['', existed ? 'it was bound before' : 'bound'],
+    ]),
+  );
+  return EXIT.ok;
+}
+
+async function status(io: Io, options: ProjectOptions): Promise<ExitCode> {
+  const { root, identity } = await findCheckout(options.repo ?? '.');
+  const [stored, file] = [readBinding(root), projectFile(root)];
+  if (options.json) {
+    const { provider = null, binding_ref = null, display_label = null } = stored ?? {};
+    const told = { bound: stored !== undefined, provider, binding_ref, display_label, file };
+    io.out(JSON.stringify({ ...told, project_identity: identity }));
+    return EXIT.ok;
+  }
+  io.out(
+    facts([
+      ['bound', stored === undefined ? 'no; see ironclaw tracker bind' : 'yes'],
+      ['provider', stored?.provider ?? '-'],
+      ['binding', stored?.binding_ref ?? '-'],
+      ['resource', stored?.display_label ?? '-'],
+      ['project', identity.slug],
+      ['kept in', file],
+    ]),
+  );
+  return EXIT.ok;
+}
+
+async function unbind(io: Io, options: ProjectOptions): Promise<ExitCode> {
+  const { root } = await findCheckout(options.repo ?? '.');
+  const previous = storeBinding(root, undefined);
+  if (options.json)
+    io.out(JSON.stringify({ unbound: previous !== undefined, previous: previous ?? null }));
+  else io.out(previous === undefined ? 'it was not bound' : `${previous.binding_ref} is forgotten`);
   return EXIT.ok;
 }
 
@@ -133,12 +210,21 @@ function selectOf(select: string | undefined): number | undefined {
   throw invalid('select', 'must be the number of a candidate');
 }
 
-async function validate(io: Io, binding: string, options: TrackerOptions): Promise<ExitCode> {
-  const provider = providerOf(options);
-  const { identity } = await findCheckout(options.repo ?? '.');
+async function validate(
+  io: Io,
+  named: string | undefined,
+  options: TrackerOptions,
+): Promise<ExitCode> {
+  const { root, identity } = await findCheckout(options.repo ?? '.');
+  const stored = readBinding(root);
+  const provider = providerOf(options, stored);
+  const binding = named ?? keptFor(provider, stored);
+  if (binding === undefined) {
+    throw usage('the project is not bound', 'Name a binding, or use ironclaw tracker bind first.');
+  }
   const answer = await clientOf(io, options).bindValidate(provider, binding, identity);
   const valid = answer.valid === true;
-  if (options.json) io.out(JSON.stringify(answer));
+  if (options.json) io.out(JSON.stringify({ provider, binding_ref: binding, ...answer }));
   else io.out(valid ? `${binding} holds` : `${binding} does not hold: ${told(answer.reason)}`);
   return valid ? EXIT.ok : EXIT.failed;
 }
@@ -148,11 +234,13 @@ function told(reason: unknown): string {
 }
 
 async function origin(io: Io, slug: string, options: OriginOptions): Promise<ExitCode> {
-  const provider = providerOf(options);
   const checkout = await findCheckout(options.repo ?? '.');
-  const { identity } = checkout;
+  const { identity, root } = checkout;
+  const stored = readBinding(root);
+  const provider = providerOf(options, stored);
   const { namespace, number } = findMission(checkout, slug);
-  const { issueId = '', issueKey = '', issueUrl = '', title = '', binding } = options;
+  const { issueId = '', issueKey = '', issueUrl = '', title = '' } = options;
+  const binding = options.binding ?? keptFor(provider, stored);
   const issue = {
     external_issue_id: issueId,
     external_issue_key: issueKey,

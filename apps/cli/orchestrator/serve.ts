@@ -5,6 +5,7 @@ import { applyStreams, connectBroker, startBroker } from '#libs/broker';
 import { isAppError } from '#libs/contracts';
 import { MISSIONS } from '#streams';
 import { pino } from 'pino';
+import { sendInBackground } from '../dossier-sender.ts';
 import { homeOf, idleMsOf, removeHomeBroker, writeHomeBroker } from './home.ts';
 
 const LOOKS_PER_IDLE = 10;
@@ -12,7 +13,8 @@ const LOOK_MS_MAX = 5_000;
 
 /**
  * The process behind a repository's own broker: starts it, says where it is, and stops it when
- * nobody has asked it anything for IRONCLAW_MISSIONS_IDLE_SECONDS. Argument: the git folder.
+ * nobody has asked it anything for IRONCLAW_MISSIONS_IDLE_SECONDS. Until then it sends dossiers too,
+ * where the environment says where they lie and where they go. Argument: the git folder.
  */
 async function serve(gitDir: string): Promise<void> {
   const home = homeOf(gitDir);
@@ -38,6 +40,7 @@ async function serve(gitDir: string): Promise<void> {
       nats_token: token,
       started_at: new Date().toISOString(),
     });
+    const sender = sendInBackground(process.env, logger);
     const requests = async () => (await broker.jsm.getAccountInfo()).api.total;
     const why = await Promise.race([
       stopping.promise,
@@ -47,6 +50,7 @@ async function serve(gitDir: string): Promise<void> {
     logger.info({ why }, 'stopping');
     // From here on nobody new comes; who is here already sees a broker that is away.
     removeHomeBroker(home.running);
+    await sender.stop();
     await broker.close();
   } finally {
     await server.stop();

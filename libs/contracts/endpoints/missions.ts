@@ -30,6 +30,34 @@ const artifactEntry = z.looseObject({
   stored_at: z.string(),
 });
 
+/** One content as it was received. */
+const bodyEntry = z.looseObject({
+  seq: z.int(),
+  event_id: z.string(),
+  ...namespaceRef.shape,
+  artifact_path: z.string(),
+  content_hash: z.string(),
+  size_bytes: z.int(),
+  stored_at: z.string(),
+});
+/** Of a page, what the contract's shape refuses by now. */
+const withheldBodies = z.array(
+  z.looseObject({
+    project_uuid: z.string(),
+    mission_slug: z.string(),
+    artifact_path: z.string().nullable(),
+    field: z.string(),
+    reason: z.string(),
+  }),
+);
+const liveBodies = {
+  project_uuid: project_uuid.optional(),
+  mission_slug: mission_slug.optional(),
+  artifact_path: relativePath.optional(),
+  from_seq: seqBound,
+  last_event_id: seqBound,
+};
+
 /** Not blank. */
 const text = (chars: number) => z.string().trim().min(1).max(chars);
 
@@ -345,10 +373,22 @@ export const MISSIONS = {
     query: ['project_uuid', 'limit', 'cursor', 'at_least'],
     data: z.looseObject({
       dossiers: z.array(z.looseObject({ ...namespaceRef.shape, artifacts: z.int() })),
+      withheld: withheldBodies,
       next_cursor: z.string().nullable(),
       ...asOf,
     }),
     errors: ['VIEW_BEHIND'],
+  }),
+  dossierStream: endpoint({
+    role,
+    name: 'dossier-stream',
+    method: 'GET',
+    path: '/dossiers/stream',
+    summary: 'Contents of artifacts as they are received (server-sent; resumes from Last-Event-ID)',
+    input: z.strictObject(liveBodies),
+    query: Object.keys(liveBodies),
+    data: bodyEntry,
+    live: 'sse',
   }),
   artifacts: endpoint({
     role,
@@ -360,6 +400,7 @@ export const MISSIONS = {
     query: [...NARROWED, 'limit', 'cursor', 'at_least'],
     data: z.looseObject({
       artifacts: z.array(artifactEntry),
+      withheld: withheldBodies,
       next_cursor: z.string().nullable(),
       ...asOf,
     }),
@@ -385,7 +426,7 @@ export const MISSIONS = {
       ...content,
       ...asOf,
     }),
-    errors: ['NAMESPACE_NOT_FOUND', 'ARTIFACT_NOT_FOUND', 'VIEW_BEHIND'],
+    errors: ['CONTRACT_VIOLATION', 'NAMESPACE_NOT_FOUND', 'ARTIFACT_NOT_FOUND', 'VIEW_BEHIND'],
   }),
   content: endpoint({
     role,
