@@ -1,9 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Broker } from '#libs/broker';
+import { headers as natsHeaders } from 'nats';
 import { type Ack, type Oracle, rawEvents, type SentEvent } from './oracle.ts';
 import type { Chat } from './schedule.ts';
+import { type DeliveryWay, envelopeOf, headersOf } from './signed.ts';
 
-type Body = { ok: boolean; data: unknown; error: { code: string; message: string } | null };
+type Body = {
+  ok: boolean;
+  data: unknown;
+  error: { code: string; message: string } | null;
+  /** Of the contract of signed deliveries alone. */
+  status?: string;
+};
 type Answer = { status: number; body: Body };
 
 /** How the outside world speaks with the system: it asks again until it is told. */
@@ -12,6 +20,8 @@ export type Client = {
   cancel(requestId: string): Promise<void>;
   append(kind: 'event' | 'batch', id: string): Promise<void>;
   publish(id: string, wellFormed: boolean): Promise<void>;
+  /** A signed milestone under the key `id`. */
+  deliver(id: string, way: DeliveryWay, forged: boolean): Promise<void>;
   /** One request, whatever comes back; undefined: nothing did. */
   request(method: string, path: string, body?: unknown): Promise<Answer | undefined>;
 };
@@ -29,13 +39,18 @@ const TIMEOUT_MS = 10_000;
 const RETRY_MS = 300;
 
 export function createClient({ url, broker, garrison, oracle, signal }: ClientOptions): Client {
-  const request = async (method: string, path: string, body?: unknown) => {
+  const request = async (
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ) => {
     try {
       const response = await fetch(url + path, {
         method,
         ...(body !== undefined && {
           body: JSON.stringify(body),
-          headers: { 'content-type': 'application/json' },
+          headers: { 'content-type': 'application/json', ...headers },
         }),
         signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
       });
@@ -47,13 +62,38 @@ export function createClient({ url, broker, garrison, oracle, signal }: ClientOp
   };
 
   /** Asks until there is an answer that waiting would not change; undefined: the time is over. */
-  const persist = async (method: string, path: string, body: unknown) => {
+  const persist = async (
+    method: string,
+    path: string,
+    body: unknown,
+    headers: () => Record<string, string> = () => ({}),
+  ) => {
     while (!signal.aborted) {
-      const answer = await request(method, path, body);
+      const answer = await request(method, path, body, headers());
       if (answer !== undefined && answer.status < 500 && answer.status !== 429) return answer;
       await sleep(RETRY_MS + Math.random() * RETRY_MS);
     }
     return undefined;
+  };
+
+  /** Publishes until it is stored; false: the time is over. */
+  const enqueue = async (
+    subject: string,
+    bytes: string,
+    headers: () => Record<string, string> = () => ({}),
+  ): Promise<boolean> => {
+    while (!signal.aborted) {
+      const own = natsHeaders();
+      for (const [name, value] of Object.entries(headers())) own.set(name, value);
+      try {
+        await broker.js.publish(subject, bytes, { timeout: 3_000, headers: own });
+        return true;
+      } catch {
+        // The broker is away, or its answer was lost: then these bytes are there twice.
+        await sleep(RETRY_MS);
+      }
+    }
+    return false;
   };
 
   return {
@@ -102,16 +142,21 @@ export function createClient({ url, broker, garrison, oracle, signal }: ClientOp
       };
       oracle.queued.set(id, known);
       const bytes = known.event === null ? `{"no JSON": ${id}` : JSON.stringify(known.event);
-      while (!signal.aborted) {
-        try {
-          await broker.js.publish('intake.v1.events', bytes, { timeout: 3_000 });
-          known.acks += 1;
-          return;
-        } catch {
-          // The broker is away, or its answer was lost: then these bytes are there twice.
-          await sleep(RETRY_MS);
-        }
+      if (await enqueue('intake.v1.events', bytes)) known.acks += 1;
+    },
+    deliver: async (id, way, forged) => {
+      const made = { envelope: envelopeOf(id), way, forged, answers: [] };
+      const known = oracle.deliveries.get(id) ?? made;
+      oracle.deliveries.set(id, known);
+      const { envelope, answers } = known;
+      const headers = () => headersOf(envelope, forged);
+      if (way === 'queue') {
+        const bytes = JSON.stringify(envelope);
+        if (await enqueue('signed.v1.queue.milestones', bytes, headers)) answers.push('queued');
+        return;
       }
+      const answer = await persist('POST', '/internal/milestones/ingest', envelope, headers);
+      if (answer !== undefined) answers.push(`${answer.status} ${answer.body.status}`);
     },
   };
 }

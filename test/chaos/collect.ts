@@ -19,7 +19,7 @@ import {
 } from './check/mod.ts';
 import type { Client } from './client.ts';
 import { digestsAt, lookAtTheater, type TheaterFacts, type TheaterPlace } from './git-facts.ts';
-import { countOf, eventsOf, readStream } from './history.ts';
+import { countOf, eventsOf, feedOf, outboxOf, readStream } from './history.ts';
 import type { Oracle } from './oracle.ts';
 import { processesAt } from './processes.ts';
 import { QUEUES } from './quiet.ts';
@@ -54,6 +54,9 @@ export async function collect(system: System, client: Client, oracle: Oracle): P
     digests: await artifactDigests(theaters, artifactNames(orders.values())),
     objects: await storedObjects(broker, events),
     dead: await deadLetters(broker),
+    feed: feedOf(await readStream(broker, 'FEEDS')),
+    feedLastSeq: (await broker.jsm.streams.info('FEEDS')).state.last_seq,
+    outbox: outboxOf(await readStream(broker, 'OUTBOX')),
     queues,
     views: { ...lists, ...tables },
     processes: { left, killed, falls: system.falls },
@@ -214,7 +217,7 @@ async function deadLetters(broker: Broker): Promise<Dead[]> {
   });
 }
 
-const CONSUMED = ['LEDGER', 'JOBS', 'INTAKE', 'TIMERS'] as const;
+const CONSUMED = ['LEDGER', 'JOBS', 'INTAKE', 'TIMERS', 'FEEDS', 'OUTBOX'] as const;
 const LAST_LINES = 3;
 
 /**

@@ -10,9 +10,8 @@ const several = (count: number, ...roles: Role[]): Member[] =>
   }));
 
 /**
- * Each role in processes of its own; of workers, watchers and reactors more than one.
- * Those of the signed feeds are not here: they have kill tests of their own. Ledger and gateway are one
- * process each, as clients know them by one address.
+ * Each role in processes of its own; of workers, watchers and reactors more than one. Ledger and
+ * gateway are one process each, as clients know them by one address.
  */
 export const FULL_FLEET: readonly Member[] = [
   ...several(1, 'ledger'),
@@ -27,6 +26,8 @@ export const FULL_FLEET: readonly Member[] = [
   ...several(2, 'learning'),
   ...several(2, 'missions'),
   ...several(2, 'projects'),
+  ...several(2, 'intake'),
+  ...several(2, 'outbox'),
 ];
 
 /** The same roles in fewer processes, for machines that have other work: what CI runs. */
@@ -36,7 +37,17 @@ export const SMALL_FLEET: readonly Member[] = [
   ...several(1, 'vault', 'co'),
   ...several(1, 'co', 'integration'),
   ...several(3, 'worker'),
-  ...several(2, 'observer', 'duty-officer', 'sentinel', 'learning', 'missions', 'projects'),
+  ...several(
+    2,
+    'observer',
+    'duty-officer',
+    'sentinel',
+    'learning',
+    'missions',
+    'projects',
+    'intake',
+    'outbox',
+  ),
 ];
 
 export const FLEETS = { full: FULL_FLEET, small: SMALL_FLEET } as const;

@@ -1,6 +1,7 @@
 import type { ConsumerMessages } from '@nats-io/jetstream';
 import type { StoredEvent } from '#libs/contracts';
 import type { Broker } from '#libs/broker';
+import type { FeedItem, OutboxRecord } from './check/mod.ts';
 
 /** One message of the stream, read past all our own code. */
 export type Message = { seq: number; subject: string; text: string };
@@ -36,5 +37,21 @@ export function eventsOf(messages: readonly Message[]): StoredEvent[] {
     } catch {
       return [];
     }
+  });
+}
+
+/** The items of FEEDS messages. */
+export function feedOf(messages: readonly Message[]): FeedItem[] {
+  return messages.map(({ seq, text }) => {
+    const { key, channel, item } = JSON.parse(text) as Omit<FeedItem, 'seq'>;
+    return { seq, key, channel, item };
+  });
+}
+
+/** The deliveries of OUTBOX messages, of which each has one. */
+export function outboxOf(messages: readonly Message[]): OutboxRecord[] {
+  return messages.map(({ subject, text }) => {
+    const { channel, idempotency_key: key, state } = JSON.parse(text) as Record<string, string>;
+    return { id: subject, channel, key, state } as OutboxRecord;
   });
 }

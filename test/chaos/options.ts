@@ -25,7 +25,7 @@ Options
   --seed N           what the schedule follows from (default 1): same seed, same schedule
   --minutes M        how long things are broken; fractions are fine (default 1)
   --chats N          chats a minute (default 30)
-  --fleet full|small every role in processes of its own (19 processes), or shared ones (9)
+  --fleet full|small every role in processes of its own (27 processes), or shared ones (9)
                      (default full)
   --sync 2m|always   when the broker forces data to disk (default 2m)
   --settle SECONDS   how long the work may take to end after the last fault (default 120)

@@ -1,4 +1,5 @@
 import type { Chat } from './schedule.ts';
+import type { DeliveryWay, SignedEnvelope } from './signed.ts';
 
 /** An event as it was sent, with everything that the ledger could have made up itself. */
 export type SentEvent = {
@@ -16,6 +17,16 @@ export type SentEvent = {
 /** What the ledger answered for an event. */
 export type Ack = { seq: number; duplicate: boolean };
 
+/** A signed milestone, and what its sender was told. */
+export type SentDelivery = {
+  envelope: SignedEnvelope;
+  way: DeliveryWay;
+  /** Its signature is wrong, so nothing of it may reach the feed. */
+  forged: boolean;
+  /** One for each copy: `queued`, or the status and word that were answered. */
+  answers: string[];
+};
+
 /** What clients sent and were told: nothing of it may be missing or other than told. */
 export type Oracle = {
   /** By request id; `acks` are the run ids that were answered. */
@@ -24,12 +35,20 @@ export type Oracle = {
   appends: Map<string, { event: SentEvent; acks: Ack[]; refusals: string[] }>;
   /** Published to the intake; `event` is null where the bytes are none. */
   queued: Map<string, { event: SentEvent | null; acks: number }>;
+  /** By idempotency key. */
+  deliveries: Map<string, SentDelivery>;
   /** Answered with ok. */
   cancelled: Set<string>;
 };
 
 export function newOracle(): Oracle {
-  return { chats: new Map(), appends: new Map(), queued: new Map(), cancelled: new Set() };
+  return {
+    chats: new Map(),
+    appends: new Map(),
+    queued: new Map(),
+    deliveries: new Map(),
+    cancelled: new Set(),
+  };
 }
 
 /** The theater of events that are told from outside; no theater is opened under this name. */

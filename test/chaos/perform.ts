@@ -56,6 +56,10 @@ function speak(action: Action, client: Client): Promise<void> | undefined {
       return copies(action.copies, action.copyAfterMs, () =>
         client.publish(action.id, action.wellFormed),
       );
+    case 'deliver':
+      return copies(action.copies, action.copyAfterMs, () =>
+        client.deliver(action.id, action.way, action.forged),
+      );
     default:
       return undefined;
   }

@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Broker } from '#libs/broker';
+import type { StoredEvent } from '#libs/contracts';
 import { isTerminal, presentWorktree } from '#libs/orders';
-import { foldHistory } from './check/mod.ts';
-import { countOf, eventsOf, readStream } from './history.ts';
+import { foldHistory, missingMilestones } from './check/mod.ts';
+import { countOf, eventsOf, feedOf, outboxOf, readStream } from './history.ts';
 import type { System } from './system.ts';
 
 const POLL_MS = 1_500;
@@ -10,7 +12,8 @@ const POLL_MS = 1_500;
 export type Unsettled = string[];
 
 /**
- * Waits until all runs and orders have ended, their worktrees are gone and the queues are empty.
+ * Waits until all runs and orders have ended, their worktrees are gone, the queues are empty, and
+ * what is to be told of them is in the feed.
  * Answers what is not, if that takes longer than `limitMs`; the checker says which of it is wrong.
  */
 export async function untilQuiet(system: System, limitMs: number): Promise<Unsettled> {
@@ -23,7 +26,8 @@ export async function untilQuiet(system: System, limitMs: number): Promise<Unset
 }
 
 async function lookAround({ broker }: System): Promise<Unsettled> {
-  const { runs, orders } = foldHistory(eventsOf(await readStream(broker, 'LEDGER')));
+  const events = eventsOf(await readStream(broker, 'LEDGER'));
+  const { runs, orders } = foldHistory(events);
   const unsettled: Unsettled = [];
   for (const stream of QUEUES) {
     const count = await countOf(broker, stream);
@@ -34,7 +38,20 @@ async function lookAround({ broker }: System): Promise<Unsettled> {
     if (!isTerminal(order.status)) unsettled.push(`order ${id} is ${order.status}`);
     else if (presentWorktree(order) !== null) unsettled.push(`order ${id} has a worktree`);
   }
-  return unsettled;
+  // Asked last, when all else has ended: there is a milestone of every end.
+  return unsettled.length > 0 ? unsettled : untold(broker, events);
+}
+
+/** Milestones that are to come, and deliveries whose outcome is not noted yet. */
+async function untold(broker: Broker, events: readonly StoredEvent[]): Promise<Unsettled> {
+  const missing = missingMilestones(events, feedOf(await readStream(broker, 'FEEDS')));
+  const open = outboxOf(await readStream(broker, 'OUTBOX')).filter(
+    ({ channel, state }) => channel === 'milestones' && /^(pending|retrying)$/.test(state),
+  );
+  return [
+    ...missing.map((ref) => `the milestone of ${ref} is not in the feed`),
+    ...open.map(({ id, state }) => `the delivery ${id} is ${state}`),
+  ];
 }
 
 /** The work queues: empty when there is nothing to do. */

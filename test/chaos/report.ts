@@ -24,6 +24,10 @@ export type Summary = {
   settled_ms: number;
   chats: { sent: number; acknowledged: number; answers: number };
   facts: { appended: number; queued: number; answers: number };
+  /** Signed milestones from outside, by what was answered. */
+  deliveries: Counts;
+  /** Items of the feed, and those that IronClaw told by itself. */
+  feed: { items: number; own: number; demand: number };
   runs: Counts;
   orders: Counts;
   run_ms: { median: number; p95: number; max: number };
@@ -83,6 +87,19 @@ export function summarise(told: Told): Summary {
       appended: oracle.appends.size,
       queued: oracle.queued.size,
       answers: [...oracle.appends.values()].reduce((sum, { acks }) => sum + acks.length, 0),
+    },
+    deliveries: countBy(
+      [...oracle.deliveries.values()].flatMap(({ answers, forged }) =>
+        answers.map((answer) => (forged && answer === 'queued' ? 'forged queued' : answer)),
+      ),
+      (answer) => answer,
+    ),
+    feed: {
+      items: evidence.feed.length,
+      own: evidence.feed.filter(
+        ({ channel, item }) => channel === 'milestones' && item.source === 'orchestrator',
+      ).length,
+      demand: evidence.feed.filter(({ channel }) => channel === 'demand').length,
     },
     runs: countBy(
       [...history.runs.values()].filter(({ autopilot }) => autopilot),

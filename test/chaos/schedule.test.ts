@@ -15,7 +15,7 @@ test('a schedule is the same on every machine and in every version', () => {
   // Changes only where the planner is changed on purpose.
   const plan = formatPlan(planChaos({ ...options, minutes: 1, fleet: SMALL_FLEET }));
   expect(plan.split('\n').at(-1)).toMatchInlineSnapshot(
-    `"132 actions, sha256 20daec5301d4a5dc15b9550e04a21488ec3d026bd7b7d5dd99a04d049d2a4de5"`,
+    `"168 actions, sha256 78f1cfabc8f507373d0655d434a8e4f917ce3abbacfefc5b34420de6346cc35f"`,
   );
 });
 
@@ -28,6 +28,7 @@ test.each([1, 2, 3])('in ten minutes of seed %i everything is done to everybody'
     'chat',
     'cut',
     'delay',
+    'deliver',
     'intake',
     'kill',
     'kill-broker',
@@ -53,6 +54,18 @@ test('chats are sent more than once with one id, and facts too', () => {
   expect(copied.map((action) => action.do)).toEqual(
     expect.arrayContaining(['chat', 'append', 'intake']),
   );
+});
+
+test('milestones are delivered once and twice, by both ways, rightly signed and forged', () => {
+  const { actions } = planChaos(options);
+  const deliveries = actions.filter((action) => action.do === 'deliver');
+  for (const way of ['http', 'queue']) {
+    for (const forged of [true, false]) {
+      for (const copies of [1, 2]) {
+        expect(deliveries).toContainEqual(expect.objectContaining({ way, forged, copies }));
+      }
+    }
+  }
 });
 
 test('a wrong command line is told', () => {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Member } from './fleet.ts';
 import { type Random, seededRandom } from './random.ts';
+import type { DeliveryWay } from './signed.ts';
 
 /** What is done to the system, and `atMs` after the start. */
 export type Action = { atMs: number } & Deed;
@@ -21,6 +22,15 @@ export type Deed =
   | { do: 'append'; kind: 'event' | 'batch'; id: string; copies: number }
   /** The same bytes are published to the intake `copies` times. */
   | { do: 'intake'; id: string; copies: number; copyAfterMs: number; wellFormed: boolean }
+  /** A signed milestone is delivered `copies` times under one key; `forged`: its signature is wrong. */
+  | {
+      do: 'deliver';
+      id: string;
+      way: DeliveryWay;
+      copies: number;
+      copyAfterMs: number;
+      forged: boolean;
+    }
   /** kill -9 of one process, whose children are left; it is started again. */
   | { do: 'kill'; member: string; downMs: number }
   /** SIGTERM, as in a rolling restart. */
@@ -88,6 +98,14 @@ export function planChaos(options: PlanOptions): Plan {
       copies: random.between(1, 3),
       copyAfterMs: random.between(0, 4_000),
       wellFormed: random.chance(0.9),
+    })),
+    ...every('deliver', [500, 2_500], (random, index) => ({
+      do: 'deliver',
+      id: `signed_${seed}_${index}`,
+      way: random.chance(0.7) ? 'http' : 'queue',
+      copies: random.chance(0.35) ? 2 : 1,
+      copyAfterMs: random.between(0, 4_000),
+      forged: random.chance(0.2),
     })),
     ...killActions(seed, durationMs, names),
     ...every('kill-broker', [20_000, 45_000], (random) => ({

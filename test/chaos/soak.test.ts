@@ -26,5 +26,13 @@ test('8.54 200 chats while models fail and processes die: all runs end, orders o
   expect(summary.faults, report).toMatchObject({ 'kill-broker': 1, siege: 1 });
   expect(summary.faults.kill, report).toBeGreaterThanOrEqual(5);
   expect(Object.keys(summary.retries).length, report).toBeGreaterThanOrEqual(1);
+  expect(summary.deliveries, report).toMatchObject({
+    '200 accepted': expect.any(Number),
+    '200 duplicate': expect.any(Number),
+    '401 rejected': expect.any(Number),
+    queued: expect.any(Number),
+  });
+  // At least the beginning and the end of each run.
+  expect(summary.feed.own, report).toBeGreaterThanOrEqual(400);
   expect(summary.runs.COMPLETE, report).toBeGreaterThanOrEqual(150);
 });

@@ -17,6 +17,7 @@ import { pino } from 'pino';
 import type { Member } from './fleet.ts';
 import { type Fall, type RoleProcess, roleProcess } from './process.ts';
 import { type Line, openLine } from './proxy.ts';
+import { SECRET } from './signed.ts';
 
 export const GARRISON = 'chaos';
 
@@ -69,6 +70,11 @@ const SETTINGS: Record<string, string> = {
   IRONCLAW_COMMIT_MS: '60000',
   IRONCLAW_ORPHAN_MS: '60000',
   IRONCLAW_WORKER_CONCURRENCY: '3',
+  IRONCLAW_DEMAND_MS: '5000',
+  IRONCLAW_DELIVERY_FIRST_MS: '200',
+  IRONCLAW_DELIVERY_MAX_MS: '2000',
+  IRONCLAW_DELIVERY_ATTEMPTS: '10000',
+  MILESTONE_SIGNING_SECRET: SECRET,
 };
 
 /** Starts all of it and resolves when every process works. */

@@ -6,6 +6,17 @@ import type { Fall } from '../process.ts';
 /** What was set aside, as the DEAD stream has it. */
 export type Dead = { seq: number; channel: string; code: string; reason: string; payload: string };
 
+/** An item of the FEEDS stream. */
+export type FeedItem = {
+  seq: number;
+  key: string;
+  channel: string;
+  item: Readonly<Record<string, unknown>>;
+};
+
+/** What the outbox last noted of a delivery. */
+export type OutboxRecord = { id: string; channel: string; key: string; state: string };
+
 /** A row of a list that the gateway serves, without what may differ from answer to answer. */
 export type Served = { id: string; status: string; version: number; text: string };
 
@@ -36,6 +47,10 @@ export type Evidence = {
   /** SHA-256 of users' messages and replies that the object store gives back. */
   objects: ReadonlySet<string>;
   dead: readonly Dead[];
+  /** In order of sequence. */
+  feed: readonly FeedItem[];
+  feedLastSeq: number;
+  outbox: readonly OutboxRecord[];
   /** Messages left in the work queues. */
   queues: Readonly<Record<string, number>>;
   views: ViewFacts;

@@ -1,11 +1,21 @@
 import type { Evidence, Violation } from './evidence.ts';
+import { checkDeliveries, checkMilestones } from './feeds.ts';
 import { foldHistory, type History } from './history.ts';
 import { checkAcked, checkChats, checkIds } from './ledger.ts';
 import { checkMainline, checkWorktrees } from './repository.ts';
 import { checkProcesses, checkViews } from './running.ts';
 import { checkAnomalies, checkEnded, checkOnce, checkQueues } from './work.ts';
 
-export type { Dead, Evidence, Served, ViewFacts, Violation } from './evidence.ts';
+export type {
+  Dead,
+  Evidence,
+  FeedItem,
+  OutboxRecord,
+  Served,
+  ViewFacts,
+  Violation,
+} from './evidence.ts';
+export { missingMilestones } from './feeds.ts';
 export { foldHistory, type History } from './history.ts';
 export { artifactNames } from './repository.ts';
 
@@ -22,6 +32,8 @@ export function check(evidence: Evidence, history: History = foldHistory(evidenc
     ...checkProcesses(evidence),
     ...checkQueues(evidence),
     ...checkChats(evidence, history),
+    ...checkDeliveries(evidence),
+    ...checkMilestones(evidence),
     ...checkAnomalies(history),
   ];
   return violations;

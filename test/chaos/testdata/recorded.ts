@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { StoredEvent } from '#libs/contracts';
 import { eventScript } from '#libs/testing';
+import { MILESTONE_KINDS, milestoneOf } from '../../../apps/outbox/milestones.ts';
 import { artifactNames, type Evidence, foldHistory, type Served } from '../check/mod.ts';
 import { digestsAt, git, lookAtTheater, type TheaterPlace } from '../git-facts.ts';
-import { newOracle, rawEvents } from '../oracle.ts';
+import { newOracle, type Oracle, rawEvents } from '../oracle.ts';
+import { envelopeOf } from '../signed.ts';
 
 const MESSAGE = 'Sum up the call';
 const ARTIFACT = 'outputs/r1/draft.md';
@@ -111,6 +113,7 @@ async function collectOf(place: TheaterPlace, story: readonly StoredEvent[]): Pr
   const { seq = 0, ...raw } = structuredClone(events.at(-1)) ?? {};
   const event = raw as Parameters<typeof oracle.appends.set>[1]['event'];
   oracle.appends.set(event.event_id, { event, acks: [{ seq, duplicate: false }], refusals: [] });
+  const told = tellAll(events, oracle);
   const digests = await digestsAt(place.repoPath, artifactNames(orders.values()).get('demo') ?? []);
   const rows = (map: ReadonlyMap<string, { status: string; version: number }>): Served[] =>
     [...map].map(([id, { status, version }]) => ({ id, status, version, text: status }));
@@ -123,7 +126,8 @@ async function collectOf(place: TheaterPlace, story: readonly StoredEvent[]): Pr
     theaters: [await lookAtTheater(place)],
     digests: new Map([...digests].map(([name, digest]) => [`demo/${name}`, digest])),
     objects: new Set([sha256(MESSAGE), sha256(TEXT)]),
-    dead: [],
+    dead: [forgedLetter],
+    ...told,
     queues: { JOBS: 0, INTAKE: 0 },
     views: {
       runs: rows(runs),
@@ -137,3 +141,33 @@ async function collectOf(place: TheaterPlace, story: readonly StoredEvent[]): Pr
     processes: { left: [], killed: [], falls: [] },
   };
 }
+
+/** Two milestones from outside, of which one is forged, and those of the events themselves. */
+function tellAll(events: readonly StoredEvent[], oracle: Oracle) {
+  const envelope = envelopeOf('told-1');
+  const answers = ['200 accepted', '200 duplicate'];
+  oracle.deliveries.set('told-1', { envelope, way: 'http', forged: false, answers });
+  const forged = envelopeOf('forged-1');
+  const sent = { envelope: forged, way: 'queue', forged: true, answers: ['queued'] } as const;
+  oracle.deliveries.set('forged-1', { ...sent, answers: [...sent.answers] });
+  const own = events.flatMap((event) => milestoneOf(event, MILESTONE_KINDS) ?? []);
+  const feed = [
+    { key: 'told-1', item: envelope.event },
+    ...own.map((item) => ({ key: `key of ${item.milestoneId}`, item })),
+  ].map((one, index) => ({ ...one, channel: 'milestones', seq: index + 1 }));
+  const outbox = feed.slice(1).map(({ key, channel }) => ({
+    id: `out.v1.${key}`,
+    channel,
+    key,
+    state: 'delivered',
+  }));
+  return { feed, feedLastSeq: feed.length, outbox };
+}
+
+const forgedLetter = {
+  seq: 1,
+  channel: 'milestones',
+  code: 'signature',
+  reason: 'invalid signature',
+  payload: JSON.stringify(envelopeOf('forged-1')),
+};
