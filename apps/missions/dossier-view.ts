@@ -1,11 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { contentHash, namespaceRef } from '#libs/contracts';
-import { BODY_STORED, type BodyStored } from '#libs/dossier';
+import { ARTIFACT_INDEXED, BODY_STORED, type BodyStored } from '#libs/dossier';
 import type { View } from '#libs/projections';
 import type { MissionEvent } from './events.ts';
-
-/** Told by the sender of a body before the body: the artifact is there. */
-const INDEXED = 'MissionDossierArtifactIndexed';
 
 const TABLES = `
   CREATE TABLE dossier_artifacts (
@@ -65,7 +62,7 @@ export const dossierView: View<MissionEvent> = {
             continue;
           }
           sql.mission.run(event.project_uuid, mission);
-          const path = event.event_type === INDEXED ? pathOf(event.payload) : undefined;
+          const path = event.event_type === ARTIFACT_INDEXED ? pathOf(event.payload) : undefined;
           if (path !== undefined) {
             sql.index.run(event.project_uuid, mission, fullPath(mission, path));
           }

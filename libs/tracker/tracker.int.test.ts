@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { invalid, isAppError } from '#libs/contracts';
+import { compileGate } from '#libs/missions';
 import { startTrackerServer, type TrackerServer } from '#libs/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { bindProject } from './bind.ts';
@@ -101,6 +104,33 @@ describe('D.55 bind', () => {
     expect((await fault(client().bindValidate('jira', 'r', bad))).field).toBe('build_id');
     expect(tracker.requests()).toEqual([]);
   });
+
+  test.each(['uuid', 'slug', 'node_id', 'repo_slug', 'build_id'] as const)(
+    'the gate of the seed wants %s in every request, before it is sent',
+    async (field) => {
+      const shipped = join(import.meta.dirname, '../missionlog/upstream-3.0.0-shape.json');
+      const gate = compileGate(JSON.parse(readFileSync(shipped, 'utf8')));
+      const gated = client({ gate: (identity) => gate.tracker('tracker', identity) });
+      const without: Partial<ProjectIdentity> = { ...IDENTITY };
+      delete without[field];
+      const bad = [without, { ...IDENTITY, [field]: null }, { ...IDENTITY, [field]: ' ' }];
+      for (const identity of bad as ProjectIdentity[]) {
+        const calls = [
+          gated.bindResolve('jira', identity),
+          gated.bindConfirm('jira', 't', identity),
+          gated.bindValidate('jira', 'r', identity),
+        ];
+        for (const call of calls) {
+          expect(await fault(call)).toMatchObject({
+            code: 'CONTRACT_VIOLATION',
+            field: `project_identity.${field}`,
+            details: { context: 'tracker', reason: expect.stringMatching(/required|empty/) },
+          });
+        }
+      }
+      expect(tracker.requests()).toEqual([]);
+    },
+  );
 
   test.each([
     ['token', { token: () => undefined }],

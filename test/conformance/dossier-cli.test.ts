@@ -182,6 +182,45 @@ describe('dossier', () => {
     expect(artifact).toMatchObject({ content_body: 'changed', versions: 2 });
   });
 
+  test('D.50 a server that asks for entries first gets the events of scan --announce before', async () => {
+    await using strict = await startSystem({
+      roles: ['gateway', 'missions'],
+      env: { IRONCLAW_DOSSIER_INDEX: 'true' },
+    });
+    const drain = () => json('dossier', 'drain', '--server', strict.url('gateway'));
+    await scan();
+    expect(await drain()).toMatchObject({ code: 1, failed: 2, uploaded: 0 });
+    const told = await json('dossier', 'scan', SLUG, '--repo', repo, '--announce');
+    expect(told).toMatchObject({ code: 0, queued: 2 });
+    expect(await json('dossier', 'status')).toMatchObject({ events: { queued: 2 } });
+    const again = await json('dossier', 'scan', SLUG, '--repo', repo, '--announce');
+    expect(again).toMatchObject({ queued: 0, already_exists: 2 });
+    const sent = await drain();
+    expect(sent).toMatchObject({ code: 0, uploaded: 2, events_queued: 0, events_set_aside: 0 });
+    const stored = await strict.broker.jsm.streams.getMessage('MISSIONS', { seq: 1 });
+    expect(stored?.json<Data>()).toMatchObject({
+      event_type: 'MissionDossierArtifactIndexed',
+      aggregate_type: 'MissionDossier',
+      schema_version: '3.0.0',
+      build_id: expect.stringMatching(UUID),
+      lamport_clock: 1,
+      payload: {
+        mission_slug: SLUG,
+        mission_number: '064',
+        mission_type: 'research',
+        namespace: { mission_slug: SLUG, target_branch: 'trunk', manifest_version: '1' },
+        artifact_id: { path: 'spec.md', artifact_class: 'input' },
+        content_ref: { hash: expect.stringMatching(/^[0-9a-f]{64}$/), algorithm: 'sha256' },
+      },
+    });
+    const second = await strict.broker.jsm.streams.getMessage('MISSIONS', { seq: 2 });
+    expect(second?.json<Data>()).toMatchObject({
+      lamport_clock: 2,
+      payload: { artifact_id: { path: 'tasks/WP01.md', artifact_class: 'workflow' } },
+    });
+    expect(await git(repo, 'status', '--porcelain')).toBe('');
+  });
+
   test('what fails is told by exit code and status, and put back by retry', async () => {
     await scan();
     const bad = await server(400, { detail: 'the hash is wrong' });

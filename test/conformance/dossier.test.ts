@@ -1,4 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startSystem, type System } from './harness.ts';
 import { type Data, err, followSse, ok, WAYS, type Way } from './wire.ts';
@@ -248,6 +251,54 @@ test('what is received is followed live, and resumed without gap or repeat', asy
   const narrowed = `${url}?${query}&artifact_path=${path}&from_seq=${from}`;
   const [plan] = await followSse(narrowed, 1);
   expect(plan?.data.artifact_path).toBe('kitty-specs/064-my-mission/plan.md');
+});
+
+test('D.44 what the shape asks for and a dossier has not is told of by no read and no stream', async () => {
+  const shipped = join(import.meta.dirname, '../../libs/missionlog/upstream-3.0.0-shape.json');
+  const rules = JSON.parse(await readFile(shipped, 'utf8')) as Data;
+  rules.body_sync.required_fields.push('team');
+  const folder = await mkdtemp(join(tmpdir(), 'ironclaw-shape-'));
+  const file = join(folder, 'shape.json');
+  await writeFile(file, JSON.stringify(rules));
+  await using strict = await startSystem({
+    roles: ['missions'],
+    env: { IRONCLAW_CONTRACT_SHAPE: file },
+  });
+  const one = upload('in');
+  const refused = await pushTo(strict, 'http', one);
+  expect(refused).toMatchObject({ status: 400, body: { field: 'team' } });
+  expect((await pushTo(strict, 'http', { ...one, team: 'acme' })).status).toBe(201);
+  const { project_uuid, mission_slug } = one;
+  const key = { project_uuid, mission_slug };
+  const withheld = [{ ...key, field: 'team', reason: expect.stringContaining('http out') }];
+  const list = ok(await strict.call('http', 'missions.artifacts', key));
+  expect(list).toMatchObject({ artifacts: [], withheld });
+  const all = ok(await strict.call('nats', 'missions.dossiers', {}));
+  expect(all).toMatchObject({ dossiers: [], withheld });
+  const path = one.artifact_path as string;
+  const read = await strict.call('http', 'missions.artifact', { ...key, path });
+  expect(err(read, 'CONTRACT_VIOLATION', 400).field).toBe('team');
+  await rm(folder, { recursive: true });
+});
+
+test('what calls itself a received content and breaks the shape is left out of the stream', async () => {
+  const one = upload('good');
+  const { project_uuid, mission_slug } = one;
+  const from = (await system.broker.jsm.streams.info('MISSIONS')).state.last_seq + 1;
+  await pushTo(system, 'http', one);
+  const last = await system.broker.jsm.streams.getMessage('MISSIONS', { seq: from });
+  const event = last?.json<Data>() as Data;
+  const send = async (payload: Data): Promise<void> => {
+    const told = { ...event, event_id: randomUUID(), payload: { ...event.payload, ...payload } };
+    await system.broker.js.publish(last?.subject ?? '', JSON.stringify(told));
+  };
+  await send({ namespace: { ...event.payload.namespace, mission_key: 'x' } });
+  await send({ namespace: 'of another program' });
+  await send({ content_hash: `sha256:${hex('after')}` });
+  const url = `${system.url('missions')}/dossiers/stream`;
+  const query = `project_uuid=${project_uuid}&mission_slug=${mission_slug}&from_seq=${from}`;
+  const seen = await followSse(`${url}?${query}`, 2);
+  expect(seen.map(({ id }) => id)).toEqual([from, from + 3]);
 });
 
 test('D.50 where events must come first: namespace_not_found, then index_entry_not_found, then 201', async () => {

@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import { join, resolve } from 'node:path';
-import { AppError } from '#libs/contracts';
+import { AppError, type BodyUpload, invalid } from '#libs/contracts';
 import {
+  artifactIndexed,
   type BodyQueue,
   openEventQueue,
   openQueue,
@@ -9,9 +11,10 @@ import {
   type Skipped,
   TICK_MS,
 } from '#libs/dossier';
-import { loadGate } from '#libs/missionlog';
+import { loadGate, openClock } from '#libs/missionlog';
+import type { Gate } from '#libs/missions';
 import { type Command, InvalidArgumentError } from 'commander';
-import { findCheckout, findMission } from '../checkout.ts';
+import { type Checkout, findCheckout, findMission } from '../checkout.ts';
 import {
   namedTarget,
   type SenderOptions,
@@ -26,10 +29,12 @@ import { EXIT, type ExitCode, unreachable } from '../failure.ts';
 import { ago, facts, size, table } from '../format.ts';
 import type { Io } from '../io.ts';
 import { runningOn, withExamples, withJson, withState } from '../options.ts';
+import { homeOf } from '../orchestrator/home.ts';
+import { findRepository } from '../orchestrator/repository.ts';
 import { listenForSignals } from '../signals.ts';
 
 type QueueOptions = { json?: true; state?: string; queue?: string };
-type ScanOptions = QueueOptions & { repo?: string };
+type ScanOptions = QueueOptions & { repo?: string; announce?: true };
 type DrainOptions = QueueOptions & {
   server?: string;
   token?: string;
@@ -62,6 +67,10 @@ export function dossierCommand(
   );
   add('scan <mission>', 'Put the artifacts of a mission into the queue, as far as they are new.')
     .option('--repo <dir>', 'the checkout (the current folder)')
+    .option(
+      '--announce',
+      'queue the events too for which some servers wait before they take content',
+    )
     .action((mission: string, options: ScanOptions) => run(() => scan(io, mission, options)));
   add('drain', 'Send all that is due, once; with --follow, whenever something is due.')
     .option('--server <url>', 'where to (IRONCLAW_DOSSIER_SERVER; else what runs on --state)')
@@ -150,7 +159,8 @@ async function scan(io: Io, slug: string, options: ScanOptions): Promise<ExitCod
   const found = await scanMission(mission.dir);
   const skipped: Skipped[] = [...found.skipped];
   const counts = { queued: 0, already_exists: 0, queue_full: 0 };
-  await withQueue(io, options, async (queue) => {
+  await withQueue(io, options, async (queue, file) => {
+    const queued: BodyUpload[] = [];
     for (const artifact of found.artifacts) {
       const read = await readUpload(mission.dir, mission.path, mission.namespace, artifact);
       if (!read.ok) {
@@ -158,8 +168,11 @@ async function scan(io: Io, slug: string, options: ScanOptions): Promise<ExitCod
         continue;
       }
       gate.body('body queue', read.upload);
-      counts[queue.enqueue(read.upload)] += 1;
+      const outcome = queue.enqueue(read.upload);
+      counts[outcome] += 1;
+      if (outcome === 'queued') queued.push(read.upload);
     }
+    if (options.announce) await announce(file, gate, checkout, mission.number, queued);
   });
   const code = counts.queue_full > 0 ? EXIT.failed : EXIT.ok;
   if (options.json) {
@@ -173,6 +186,34 @@ async function scan(io: Io, slug: string, options: ScanOptions): Promise<ExitCod
     io.out(`\n${table(['left out', 'why'], lines, { colours: io.colours.out, none: '' })}`);
   }
   return code;
+}
+
+/** Queues an event for each body, with the clock that the repository's commands share. */
+async function announce(
+  file: string,
+  gate: Gate,
+  { root, identity }: Checkout,
+  number: string,
+  uploads: readonly BodyUpload[],
+): Promise<void> {
+  const repository = findRepository({}, root);
+  if (repository === undefined) throw invalid('repo', `${root} is no repository`);
+  const { build_id: buildId, node_id: nodeId } = identity;
+  const clock = openClock(homeOf(repository.gitDir).clock, nodeId, () => new Date());
+  const events = openEventQueue(file, { nowMs: () => Date.now() });
+  try {
+    for (const upload of uploads) {
+      const lamport = (await clock.value()) + 1;
+      const at = new Date().toISOString();
+      const by = { eventId: randomUUID(), buildId, nodeId, lamport, at, number };
+      const event = artifactIndexed(upload, by);
+      gate.envelope('emit', event);
+      await clock.emitted(lamport);
+      events.enqueue(event);
+    }
+  } finally {
+    events.close();
+  }
 }
 
 /** Where bodies go: what is named, else what runs on the state folder; undefined: nothing does. */
