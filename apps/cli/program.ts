@@ -95,7 +95,9 @@ function buildProgram(io: Io, run: Run): Command {
 function report(error: unknown, argv: readonly string[], json: boolean, io: Io): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return EXIT.ok;
-    const reason = error.message.replace(/^error: /, '').trim();
+    // The help of a command that needs a subcommand has been shown.
+    const isHelp = error.code === 'commander.help';
+    const reason = isHelp ? 'a subcommand is needed' : error.message.replace(/^error: /, '').trim();
     const known = argv[0] !== undefined && /^[a-z]+$/.test(argv[0]) ? ` ${argv[0]}` : '';
     const help = error.code === 'commander.unknownCommand' ? '' : known;
     return report(usage(reason, `See: ironclaw${help} --help`), argv, json, io);

@@ -1,4 +1,4 @@
-import { join, resolve, sep } from 'node:path';
+import { dirname, join, resolve, sep } from 'node:path';
 import { API, AppError, invalid } from '#libs/contracts';
 import { createAggregateStore, ledgerSubject } from '#libs/eventlog';
 import { evolveTheater, openTheater as decideOpen, type TheaterState } from '#libs/orders';
@@ -68,6 +68,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       if (known !== undefined && resolve(repoPath) !== known.repoPath && repo_path !== undefined) {
         throw new AppError('THEATER_CONFLICT', { id: theater_id }, { field: 'repo_path' });
       }
+      if (known === undefined) checkPlace(config.stateDir, resolve(repoPath));
       const opened = await openTheater({
         theaterId: theater_id,
         repoPath: known?.repoPath ?? repoPath,
@@ -152,6 +153,27 @@ function worktreeOf(theater: Theater, orderId: string) {
 }
 
 /** @throws {INVALID_REQUEST} roots are configured and the repository lies in none of them */
+/**
+ * A new repository among our own files would go with them, and one inside another's checkout would
+ * be untracked files there.
+ */
+function checkPlace(stateDir: string, repoPath: string): void {
+  if (existsSync(join(repoPath, '.git'))) return;
+  const field = 'repo_path';
+  const { theaters } = stateLayout(stateDir);
+  if (isInside(stateDir, repoPath) && !isInside(theaters, repoPath)) {
+    throw invalid(field, `lies among our own files; below ${theaters} it may`);
+  }
+  // The state folder itself may lie in a clone of the user's.
+  for (let at = dirname(repoPath); at !== dirname(at) && at !== stateDir; at = dirname(at)) {
+    if (existsSync(join(at, '.git'))) throw invalid(field, `lies inside the repository ${at}`);
+  }
+}
+
+function isInside(folder: string, path: string): boolean {
+  return path === folder || path.startsWith(folder + sep);
+}
+
 function checkRoot(roots: readonly string[], repoPath: string): void {
   const inside = roots.some((root) => resolve(repoPath).startsWith(root + sep));
   if (roots.length > 0 && !inside) {

@@ -61,9 +61,11 @@ export function parse<S extends z.ZodType>(schema: S, value: unknown, at = ''): 
   const path =
     issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0] ?? ''] : issue.path;
   const field = fieldName(at, path);
+  const isNoNumber = issue.code === 'invalid_type' && issue.message.endsWith('received NaN');
+  const message = isNoNumber ? 'must be a number' : issue.message;
   throw new AppError(
     'INVALID_REQUEST',
-    { reason: field === '' ? issue.message : `${field}: ${issue.message}` },
+    { reason: field === '' ? message : `${field}: ${message}` },
     { field: field === '' ? 'body' : field },
   );
 }

@@ -36,7 +36,7 @@ export const ERRORS = {
     status: 400,
     retry: 'never',
     message: 'There is no playbook {playbook}',
-    fix: 'List the playbooks with GET /playbooks.',
+    fix: 'List the playbooks with GET /co/playbooks.',
   },
   UNKNOWN_GATE_PROFILE: {
     status: 400,
@@ -48,7 +48,7 @@ export const ERRORS = {
     status: 400,
     retry: 'never',
     message: 'The path {path} is not inside the theater',
-    fix: 'Use the worktree_path that POST /worktrees answered.',
+    fix: 'Use the worktree_path that POST /vault/worktrees answered.',
   },
   PROJECT_INVALID: {
     status: 400,
@@ -108,13 +108,13 @@ export const ERRORS = {
     status: 404,
     retry: 'never',
     message: 'There is no theater {id}',
-    fix: 'Open it with POST /theaters.',
+    fix: 'Open it with POST /vault/theaters.',
   },
   WORKTREE_NOT_FOUND: {
     status: 404,
     retry: 'never',
     message: 'There is no worktree for order {id}',
-    fix: 'Create it with POST /worktrees.',
+    fix: 'Create it with POST /vault/worktrees.',
   },
   EVENT_NOT_FOUND: {
     status: 404,
@@ -132,19 +132,19 @@ export const ERRORS = {
     status: 404,
     retry: 'never',
     message: 'There is no dead letter {seq}',
-    fix: 'List them with GET /dead-letters.',
+    fix: 'List them with GET /ledger/dead-letters.',
   },
   DELIVERY_NOT_FOUND: {
     status: 404,
     retry: 'never',
     message: 'There is no delivery {id}',
-    fix: 'List them with GET /deliveries; what was delivered is kept for a while only.',
+    fix: 'List them with GET /outbox/deliveries; what was delivered is kept for a while only.',
   },
   POLICY_NOT_FOUND: {
     status: 404,
     retry: 'never',
     message: 'There is no policy version {version}',
-    fix: 'List the versions with GET /policy/{theater_id}/history.',
+    fix: 'List the versions with GET /learning/policy/{theater_id}/history.',
   },
   ARTIFACT_NOT_FOUND: {
     status: 404,
@@ -156,13 +156,13 @@ export const ERRORS = {
     status: 404,
     retry: 'never',
     message: 'There is no project {id}',
-    fix: 'List the projects with GET /projects.',
+    fix: 'List the projects with GET /projects/projects.',
   },
   PROJECT_PART_NOT_FOUND: {
     status: 404,
     retry: 'never',
     message: 'Project {id} has no {what} {part}',
-    fix: 'Read the project with GET /projects/{project_id}.',
+    fix: 'Read the project with GET /projects/projects/{project_id}.',
   },
   SIGNING_KEY_NOT_FOUND: {
     status: 404,
@@ -234,7 +234,7 @@ export const ERRORS = {
     status: 409,
     retry: 'never',
     message: 'Run {id} has no plan yet',
-    fix: 'Call POST /runs/{run_id}/plan first.',
+    fix: 'Call POST /co/runs/{run_id}/plan first.',
   },
   RUN_PENDING: {
     status: 409,
@@ -258,13 +258,13 @@ export const ERRORS = {
     status: 409,
     retry: 'never',
     message: 'The worktree of order {id} holds work that is not committed: {files}',
-    fix: 'Archive it first with POST /worktrees/{order_id}/archive.',
+    fix: 'Archive it first with POST /vault/worktrees/{order_id}/archive.',
   },
   BRANCH_REFUSED: {
     status: 409,
     retry: 'never',
     message: 'The branch {branch} cannot be worked on: {reason}',
-    fix: 'Start the work package first: POST /theaters/{theater_id}/lanes answers its branch.',
+    fix: 'Start the work package first: POST /vault/theaters/{theater_id}/lanes answers its branch.',
   },
   LANE_ALLOCATION_FAILED: {
     status: 409,

@@ -15,6 +15,7 @@ export {
 export { integrate, type IntegrateInput, type Integration } from './integrate.ts';
 export { WORKTREE_LIMITS } from './limits.ts';
 export { inOrderTurn } from './lock.ts';
+export { makeFolder } from './make_folder.ts';
 export { isBranchName } from './names.ts';
 export { type CommitInfo, isAncestor, listTree, logOf, readBlob, readCommit } from './read.ts';
 export { listWorktrees, type WorktreeInfo } from './listing.ts';

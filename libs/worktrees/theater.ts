@@ -1,10 +1,11 @@
-import fs, { lstatSync, mkdirSync, readdirSync, realpathSync } from 'node:fs';
+import fs, { lstatSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import git from 'isomorphic-git';
 import { AppError, invalid } from '#libs/contracts';
 import { type Author, loadCommit, requireCommitInput, writeCommit } from './commits.ts';
 import { formatIndex } from './index_file.ts';
 import { WORKTREE_LIMITS } from './limits.ts';
+import { makeFolder } from './make_folder.ts';
 import { type Hold, MAINLINE_LOCK, stateDir, withLock } from './lock.ts';
 import { finishPromotion } from './mainline.ts';
 import { hasCode, requireId } from './names.ts';
@@ -109,10 +110,12 @@ function inspectRepoPath(value: string): RepoPath {
   const path = normalize(value).replace(/\/+$/, '');
   if (path === '') throw invalid(field, 'must not be the root folder');
   try {
-    mkdirSync(path, { recursive: true });
+    makeFolder(path);
+    if (!statSync(path).isDirectory()) throw invalid(field, 'is not a folder');
   } catch (error) {
-    if (hasCode(error, 'EEXIST', 'ENOTDIR')) throw invalid(field, 'is not a folder');
-    if (hasCode(error, 'EACCES', 'EROFS', 'EPERM')) throw invalid(field, 'cannot be created');
+    if (hasCode(error, 'ENOTDIR')) throw invalid(field, 'is not a folder');
+    const cannot = ['EACCES', 'ENOENT', 'EROFS', 'EPERM', 'ELOOP', 'ENAMETOOLONG'];
+    if (hasCode(error, ...cannot)) throw invalid(field, 'cannot be created');
     throw error;
   }
   const real = realpathSync(path);

@@ -128,11 +128,24 @@ describe.each(WAYS)('hostile names at the vault over %s', (way) => {
     ['a file', '/etc/passwd'],
     ['below a file', '/etc/passwd/repo'],
     ['a URL', 'https://example.test/repo.git'],
+    ['where no folder can be', '/proc/x/repo'],
     ['5 000 characters', `/${'x'.repeat(5_000)}`],
     ['a number', 17],
   ])('8.20 a repo_path is refused: %s', async (_name, repo_path) => {
     const { theater: theater_id } = freshIds();
     await expectRefused(() => call('open-theater', { theater_id, repo_path }), 'INVALID_REQUEST');
+  });
+
+  test('8.20 a repository inside another, or among our own files, is refused', async () => {
+    const { theater: first } = freshIds();
+    const { repo_path } = ok(await call('open-theater', { theater_id: first }));
+    const { theater: theater_id } = freshIds();
+    const state = path.resolve(repo_path, '../../..');
+    for (const place of [path.join(repo_path, 'sub'), path.join(state, 'views', 'x')]) {
+      const open = () => call('open-theater', { theater_id, repo_path: place });
+      await expectRefused(open, 'INVALID_REQUEST');
+      expect(existsSync(place)).toBe(false);
+    }
   });
 
   test('8.20 a folder with files that is no repository is refused and left as it is', async () => {

@@ -104,6 +104,12 @@ describe.each(WAYS)('worker over %s', (way) => {
     const events = await system.eventsOf({ order_id: tree.order_id });
     const started = events.find(({ type }) => type === 'ORDER_STARTED');
     expect(started?.unit_id).toBe(jobOf(tree).unit_id);
+    const ofJob = events.filter(({ unit_id }) => unit_id !== null);
+    expect(new Set(ofJob.map(({ run_id }) => run_id))).toEqual(new Set(['run_123']));
+    const at_least = Math.max(...events.map(({ seq }) => seq));
+    const run = ok(await system.call(way, 'ledger.run', { run_id: 'run_123', at_least }));
+    expect(run).toMatchObject({ status: 'OPEN' });
+    expect(run.order_ids).toContain(tree.order_id);
   });
 
   test('8.25 the AAR has the fields of the contract, and what it names is in the commit', async () => {
@@ -112,6 +118,7 @@ describe.each(WAYS)('worker over %s', (way) => {
     const aar = await readAar(tree);
     expect(aar).toMatchObject({
       order_id: tree.order_id,
+      run_id: 'run_123',
       status: 'completed',
       completed_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/),
       summary: expect.stringMatching(/\S/),

@@ -6,6 +6,7 @@ import { settingsOf, VERSION, withSettings } from '../env.ts';
 import { EXIT, type ExitCode, unreachable, usage } from '../failure.ts';
 import type { Io } from '../io.ts';
 import { runningOn, withExamples, withState, type Run } from '../options.ts';
+import { makeStateFolder } from '../state-folder.ts';
 import { aborted, listenForSignals } from '../signals.ts';
 import { isSupervised, tellFailure, tellReady } from '../supervisor/messages.ts';
 
@@ -66,6 +67,7 @@ async function serve(io: Io, names: readonly string[], options: ServeOptions): P
       ...(defaultPort(io, roles, options) && { port: '0' }),
     });
     const { natsUrl, natsToken } = brokerOf(io, options.state);
+    makeStateFolder(config.stateDir);
     const { startHost } = await import('../host.ts');
     const host = await startHost({
       roles,

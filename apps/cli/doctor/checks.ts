@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { access, constants, mkdtemp, rm, statfs } from 'node:fs/promises';
+import { access, mkdtemp, rm, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { isAppError } from '#libs/contracts';
@@ -91,9 +91,8 @@ export function judgeDisk(free: number, ownBroker: boolean): Finding {
 export async function checkState(stateDir: string): Promise<Finding> {
   const place = await nearest(stateDir);
   try {
-    if (place === stateDir)
-      await rm(await mkdtemp(join(stateDir, '.doctor-')), { recursive: true });
-    else await access(place, constants.W_OK);
+    // Made and removed: permission bits say little to root, and nothing of /proc.
+    await rm(await mkdtemp(join(place, '.ironclaw-doctor-')), { recursive: true });
     return ok(place === stateDir ? stateDir : `${stateDir} (made by up)`);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

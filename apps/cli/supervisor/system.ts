@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { applyStreams, brokerAuthFromEnv, checkStreams, connectBroker } from '#libs/broker';
 import { type Config, stateLayout } from '#libs/runtime';
@@ -6,6 +5,7 @@ import { createLogger } from '#libs/telemetry';
 import { STREAMS } from '#streams';
 import type { Logger } from 'pino';
 import { type Env, VERSION, withSettings } from '../env.ts';
+import { makeStateFolder } from '../state-folder.ts';
 import { superviseBroker } from './broker.ts';
 import { type Child, superviseChild } from './child.ts';
 import { lockState } from './lock.ts';
@@ -71,7 +71,7 @@ export type System = {
 export async function startSystem(options: SystemOptions): Promise<System> {
   const { config } = options;
   const layout = stateLayout(config.stateDir);
-  await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
+  makeStateFolder(config.stateDir);
   const undo: Undo[] = [];
   const runUndo = async (): Promise<void> => {
     for (let step = undo.pop(); step !== undefined; step = undo.pop()) {
