@@ -85,11 +85,9 @@ export function createOrderBook(log: EventLog, processName: string): OrderBook {
     ledgerFilter({ garrison_id: garrisonId, theater_id, order_id });
   const known = ({ order }: Fold, job: JobMessage): OrderState => {
     const { theater_id, order_id, run_id = null } = job;
-    if (order === undefined) {
-      return unknownOrder({ order_id, run_id, theater_id, garrison_id: garrisonId });
-    }
+    const found = order ?? unknownOrder({ order_id, run_id, theater_id, garrison_id: garrisonId });
     // A worktree that was made by hand names no run; the job does.
-    return order.run_id === null ? { ...order, run_id } : order;
+    return found.run_id === null ? { ...found, run_id } : found;
   };
   const write = async (
     job: JobMessage,
