@@ -118,7 +118,7 @@ const SPOILERS: Spoiler[] = [
     'what was delivered is not there',
     'milestones',
     (e) => {
-      const record = { id: 'd', channel: 'demand', key: 'lost', state: 'delivered' };
+      const record = { id: 'd', channel: 'demand', key: 'lost', itemId: 'd', state: 'delivered' };
       e.outbox = [...e.outbox, record];
     },
   ],
@@ -137,4 +137,22 @@ test.each(SPOILERS)('%s: %s', async (_what, invariant, spoil) => {
   const evidence: Spoilt = await recorded.evidence();
   spoil(evidence);
   expect(check(evidence).map((violation) => violation.invariant)).toContain(invariant);
+});
+
+test('what happened after all had come to an end may be on its way, but is not told twice', async () => {
+  const evidence: Spoilt = await recorded.evidence();
+  const id = 'run.completed.r1';
+  const { seq = 0 } = evidence.events.find(({ type }) => type === 'RUN_COMPLETED') ?? {};
+  const { feed } = evidence;
+  const own = feed.filter(({ item }) => item.milestoneId === id);
+  evidence.quietSeq = seq - 1;
+  evidence.feed = feed.filter((one) => !own.includes(one));
+  evidence.feedLastSeq = evidence.feed.length;
+  evidence.outbox = evidence.outbox.map((one) =>
+    one.itemId === id ? { ...one, state: 'pending' } : one,
+  );
+  expect(check(evidence)).toEqual([]);
+  evidence.feed = [...feed, ...own.map((one) => ({ ...one, key: 'another key' }))];
+  evidence.feedLastSeq = evidence.feed.length;
+  expect(check(evidence).map(({ invariant }) => invariant)).toEqual(['milestones']);
 });

@@ -31,8 +31,14 @@ const PAGE = 1_000;
 /**
  * Gathers what the checker judges: first from the system as it runs, then it stops the roles and
  * looks at what they left. The broker still runs afterwards; `left` tells who else does.
+ * @param quietSeq where the ledger ended when all had come to an end
  */
-export async function collect(system: System, client: Client, oracle: Oracle): Promise<Evidence> {
+export async function collect(
+  system: System,
+  client: Client,
+  oracle: Oracle,
+  quietSeq: number,
+): Promise<Evidence> {
   const { broker, stateDir } = system;
   const lists = await servedLists(client);
   const killed = await system.stopRoles();
@@ -50,6 +56,7 @@ export async function collect(system: System, client: Client, oracle: Oracle): P
     events,
     messages: state.messages,
     lastSeq: state.last_seq,
+    quietSeq,
     theaters,
     digests: await artifactDigests(theaters, artifactNames(orders.values())),
     objects: await storedObjects(broker, events),

@@ -51,7 +51,10 @@ export function feedOf(messages: readonly Message[]): FeedItem[] {
 /** The deliveries of OUTBOX messages, of which each has one. */
 export function outboxOf(messages: readonly Message[]): OutboxRecord[] {
   return messages.map(({ subject, text }) => {
-    const { channel, idempotency_key: key, state } = JSON.parse(text) as Record<string, string>;
-    return { id: subject, channel, key, state } as OutboxRecord;
+    const record = JSON.parse(text) as Record<'channel' | 'item_id' | 'state', string> & {
+      idempotency_key: string;
+    };
+    const { channel, idempotency_key: key, item_id: itemId, state } = record;
+    return { id: subject, channel, key, itemId, state };
   });
 }

@@ -9,23 +9,26 @@ import type { System } from './system.ts';
 const POLL_MS = 1_500;
 
 /** What is still under way, for people; empty: nothing. */
-export type Unsettled = string[];
+type Unsettled = string[];
+
+/** What was seen at the last look, and the last sequence of the ledger that it took in. */
+export type Quiet = { unsettled: Unsettled; seq: number };
 
 /**
  * Waits until all runs and orders have ended, their worktrees are gone, the queues are empty, and
  * what is to be told of them is in the feed.
  * Answers what is not, if that takes longer than `limitMs`; the checker says which of it is wrong.
  */
-export async function untilQuiet(system: System, limitMs: number): Promise<Unsettled> {
+export async function untilQuiet(system: System, limitMs: number): Promise<Quiet> {
   const deadline = performance.now() + limitMs;
   for (;;) {
-    const unsettled = await lookAround(system);
-    if (unsettled.length === 0 || performance.now() > deadline) return unsettled;
+    const seen = await lookAround(system);
+    if (seen.unsettled.length === 0 || performance.now() > deadline) return seen;
     await sleep(POLL_MS);
   }
 }
 
-async function lookAround({ broker }: System): Promise<Unsettled> {
+async function lookAround({ broker }: System): Promise<Quiet> {
   const events = eventsOf(await readStream(broker, 'LEDGER'));
   const { runs, orders } = foldHistory(events);
   const unsettled: Unsettled = [];
@@ -39,7 +42,8 @@ async function lookAround({ broker }: System): Promise<Unsettled> {
     else if (presentWorktree(order) !== null) unsettled.push(`order ${id} has a worktree`);
   }
   // Asked last, when all else has ended: there is a milestone of every end.
-  return unsettled.length > 0 ? unsettled : untold(broker, events);
+  if (unsettled.length === 0) unsettled.push(...(await untold(broker, events)));
+  return { unsettled, seq: events.at(-1)?.seq ?? 0 };
 }
 
 /** Milestones that are to come, and deliveries whose outcome is not noted yet. */

@@ -42,12 +42,12 @@ export async function soak({ plan, sync, settleMs, keep, say }: SoakOptions): Pr
     const done = await perform(plan, system, createClient({ ...base, signal: giveUp }), say);
     say('the chaos is over; waiting for the work to end');
     const quietAt = performance.now();
-    const unsettled = await untilQuiet(system, settleMs);
+    const { unsettled, seq } = await untilQuiet(system, settleMs);
     const settledMs = Math.round(performance.now() - quietAt);
     if (unsettled.length > 0) say(`not settled: ${unsettled.slice(0, 20).join('; ')}`);
     const stands = unsettled.length > 0 ? await standstill(system) : [];
     say('collecting the evidence');
-    const evidence = await collect(system, createClient({ ...base, signal }), oracle);
+    const evidence = await collect(system, createClient({ ...base, signal }), oracle, seq);
     const history = foldHistory(evidence.events);
     const violations = check(evidence, history);
     failed = violations.length > 0;

@@ -15,7 +15,13 @@ export type FeedItem = {
 };
 
 /** What the outbox last noted of a delivery. */
-export type OutboxRecord = { id: string; channel: string; key: string; state: string };
+export type OutboxRecord = {
+  id: string;
+  channel: string;
+  key: string;
+  itemId: string;
+  state: string;
+};
 
 /** A row of a list that the gateway serves, without what may differ from answer to answer. */
 export type Served = { id: string; status: string; version: number; text: string };
@@ -41,6 +47,11 @@ export type Evidence = {
   /** Messages in the ledger stream, events or not, and the sequence of the last. */
   messages: number;
   lastSeq: number;
+  /**
+   * The last when all had come to an end. Watchers may tell of more while the evidence is collected;
+   * of that the milestones may still be on their way.
+   */
+  quietSeq: number;
   theaters: readonly TheaterFacts[];
   /** SHA-256 by `<theater>/<commit>:<path>`; null: the commit has no such file. */
   digests: ReadonlyMap<string, string | null>;

@@ -123,6 +123,7 @@ async function collectOf(place: TheaterPlace, story: readonly StoredEvent[]): Pr
     events,
     messages: events.length,
     lastSeq: events.length,
+    quietSeq: events.length,
     theaters: [await lookAtTheater(place)],
     digests: new Map([...digests].map(([name, digest]) => [`demo/${name}`, digest])),
     objects: new Set([sha256(MESSAGE), sha256(TEXT)]),
@@ -155,10 +156,11 @@ function tellAll(events: readonly StoredEvent[], oracle: Oracle) {
     { key: 'told-1', item: envelope.event },
     ...own.map((item) => ({ key: `key of ${item.milestoneId}`, item })),
   ].map((one, index) => ({ ...one, channel: 'milestones', seq: index + 1 }));
-  const outbox = feed.slice(1).map(({ key, channel }) => ({
+  const outbox = feed.slice(1).map(({ key, channel, item }) => ({
     id: `out.v1.${key}`,
     channel,
     key,
+    itemId: item.milestoneId,
     state: 'delivered',
   }));
   return { feed, feedLastSeq: feed.length, outbox };
