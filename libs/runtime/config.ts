@@ -45,6 +45,9 @@ const BUILT_IN_PROFILES = {
   planner_default: { model: 'default', task_types: [] },
 } satisfies Record<string, ProfileSettings>;
 
+/** Five of the beats that a process gives. */
+const HANG_MS_MIN = 10_000;
+
 /** Every setting, its environment variable, its default and its bounds. */
 export const CONFIG = z.object({
   IRONCLAW_GARRISON: id.default('local').describe('garrison_id stamped on every event'),
@@ -111,6 +114,16 @@ export const CONFIG = z.object({
   IRONCLAW_QUEUE_STALL_MS: ms(600_000, 1_000, 86_400_000).describe(
     'an order that waits so long without a job in the queue gets one anew',
   ),
+  IRONCLAW_HANG_MS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(86_400_000)
+    .refine((value) => value === 0 || value >= HANG_MS_MIN, `must be 0 or from ${HANG_MS_MIN}`)
+    .default(60_000)
+    .describe(
+      '`up` replaces a process silent for so long, five times as long until it is ready; 0: none',
+    ),
   IRONCLAW_EXPECT_ROLES: list
     .default([])
     .describe('roles that are missed even before they were seen once'),
@@ -242,6 +255,8 @@ export type Config = {
   auditMs: number;
   overdueGraceMs: number;
   queueStallMs: number;
+  /** Longest silence of a process under `up`. 0: any. */
+  hangMs: number;
   expectRoles: readonly string[];
   dossierIndexRequired: boolean;
   planDirs: readonly string[];
@@ -344,6 +359,7 @@ export function configFromEnv(env: Env): Config {
     auditMs: values.IRONCLAW_AUDIT_MS,
     overdueGraceMs: values.IRONCLAW_OVERDUE_GRACE_MS,
     queueStallMs: values.IRONCLAW_QUEUE_STALL_MS,
+    hangMs: values.IRONCLAW_HANG_MS,
     expectRoles: values.IRONCLAW_EXPECT_ROLES,
     dossierIndexRequired: values.IRONCLAW_DOSSIER_INDEX,
     planDirs: values.IRONCLAW_PLANS,

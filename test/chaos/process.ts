@@ -43,7 +43,9 @@ process.on('exit', () => {
   for (const child of live) child.kill('SIGKILL');
 });
 
-type Message = { type: 'ready' } | { type: 'failed'; error: { code: string; message: string } };
+type Message =
+  | { type: 'ready' | 'beat' }
+  | { type: 'failed'; error: { code: string; message: string } };
 
 /**
  * One `ironclaw serve` under our hands. It knows that it is supervised: it tells us when it works,
@@ -81,7 +83,7 @@ export function roleProcess({ name, args, env, logFile, onFall }: ProcessOptions
     let refusal = '';
     own.on('message', (message: Message) => {
       if (message.type === 'failed') refusal = `${message.error.code}: ${message.error.message}`;
-      else {
+      else if (message.type === 'ready') {
         isReady = true;
         for (const tell of waiting) tell();
       }

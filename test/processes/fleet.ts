@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import path from 'node:path';
 import type { Role } from '#libs/contracts';
 
@@ -46,7 +46,12 @@ async function ready(role: Role, child: ChildProcess): Promise<string> {
   const ended = once(child, 'exit', { signal: late }).then(([code]) => {
     throw new Error(`${role} ended with ${code} before it was ready`);
   });
-  const [message] = await Promise.race([once(child, 'message', { signal: late }), ended]);
+  const told = async () => {
+    for await (const [message] of on(child, 'message', { signal: late })) {
+      if (message.type !== 'beat') return message;
+    }
+  };
+  const message = await Promise.race([told(), ended]);
   ended.catch(() => undefined);
   if (message.type !== 'ready') throw new Error(`${role}: ${JSON.stringify(message)}`);
   return message.url as string;

@@ -8,7 +8,7 @@ import type { Io } from '../io.ts';
 import { runningOn, withExamples, withState, type Run } from '../options.ts';
 import { makeStateFolder } from '../state-folder.ts';
 import { aborted, listenForSignals } from '../signals.ts';
-import { isSupervised, tellFailure, tellReady } from '../supervisor/messages.ts';
+import { beatForever, isSupervised, tellFailure, tellReady } from '../supervisor/messages.ts';
 
 type ServeOptions = {
   state?: string;
@@ -56,6 +56,7 @@ async function serve(io: Io, names: readonly string[], options: ServeOptions): P
       setTimeout(() => process.exit(EXIT.failed), ORPHAN_GRACE_MS);
       process.kill(process.pid, 'SIGTERM');
     });
+    void beatForever();
   }
   const given = io.env.IRONCLAW_LOG_LEVEL ?? '';
   const level = LEVELS.includes(given) ? (given as Level | 'silent') : 'info';

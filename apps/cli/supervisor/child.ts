@@ -6,6 +6,7 @@ import { AppError, fromErrorBody } from '#libs/contracts';
 import type { Env } from '../env.ts';
 import { EXIT, Failure } from '../failure.ts';
 import { crashCounter, GIVEN_UP } from './crashes.ts';
+import { watchBeats } from './liveness.ts';
 import type { LogFile } from './log-file.ts';
 import { type ChildMessage, SUPERVISED } from './messages.ts';
 
@@ -14,18 +15,22 @@ const MAIN = join(import.meta.dirname, '..', 'main.ts');
 export type ChildSpec = {
   /** As `worker-1`. */
   name: string;
+  /** What Node runs; default: `ironclaw`. */
+  program?: string;
   /** Arguments after `ironclaw`; `url` is what its last start told, if any. */
   args: (url: string | null) => readonly string[];
   /** Its environment at the `start`th start, from 1. */
   env: (start: number) => Env;
   log: LogFile;
+  /** It is killed, and started again, after so long without a sign of life; 0: never. */
+  hangMs: number;
   /** One line about what happened to it. */
   onNotice: (line: string) => void;
   /** It will not be started again; called at most once. */
   onGiveUp: (error: Error) => void;
 };
 
-/** A role process that is started again when it ends by itself. */
+/** A role process that is started again when it ends by itself, or hangs. */
 export type Child = {
   readonly name: string;
   /** Of the process that runs now. */
@@ -57,14 +62,22 @@ export function superviseChild(spec: ChildSpec): Child {
 
   const start = (): void => {
     starts += 1;
-    const child = launch(spec.args(url), spec.env(starts), log);
+    const child = launch(spec, spec.args(url), spec.env(starts));
     running = child;
     let refusal: AppError | undefined;
+    let hung: string | undefined;
+    const watch = watchBeats(spec.hangMs, (reason) => {
+      hung = reason;
+      log.write(JSON.stringify(hangRecord(name, child.pid, reason)));
+      killGroup(child.pid);
+    });
     child.on('message', (message: ChildMessage) => {
       if (message.type === 'failed') {
         refusal = fromErrorBody(message.error);
         return;
       }
+      if (message.type === 'beat') return watch.beat();
+      watch.ready();
       if (starts > 1) spec.onNotice(`${name} runs again (pid ${child.pid})`);
       url = message.url;
       wasReady = true;
@@ -75,6 +88,7 @@ export function superviseChild(spec: ChildSpec): Child {
       if (ended) return;
       ended = true;
       running = undefined;
+      watch.end();
       killGroup(child.pid);
       if (stopping) return;
       // What no second try can mend is told at once.
@@ -85,7 +99,7 @@ export function superviseChild(spec: ChildSpec): Child {
       spec.onNotice(`${name} (pid ${child.pid}) ended: ${why}; starting it again`);
       restart = setTimeout(start, verdict.delayMs);
     };
-    child.once('exit', (code, signal) => end(signal ?? `exit code ${code}`));
+    child.once('exit', (code, signal) => end(hung ?? signal ?? `exit code ${code}`));
     child.once('error', (error) => end(error.message));
   };
   start();
@@ -128,12 +142,21 @@ function gaveUp(name: string, how: string, log: LogFile, cause: AppError | undef
   );
 }
 
+/** As pino writes it; information only, as the notice tells of it too. */
+function hangRecord(name: string, pid: number | undefined, reason: string) {
+  return { level: 30, time: Date.now(), name, pid, msg: `killed: ${reason}` };
+}
+
 /**
  * A group of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops things in
  * order, and nothing that the process started outlives it.
  */
-function launch(args: readonly string[], env: Env, log: LogFile): ChildProcess {
-  const child = spawn(process.execPath, [...process.execArgv, MAIN, ...args], {
+function launch(
+  { program = MAIN, log }: ChildSpec,
+  args: readonly string[],
+  env: Env,
+): ChildProcess {
+  const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
     env: { ...env, [SUPERVISED]: '1', LOG_FORMAT: 'json' },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     detached: process.platform !== 'win32',

@@ -1,12 +1,17 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type ErrorBody, errorBody, isAppError } from '#libs/contracts';
 
 /** Set for processes that a supervisor started and speaks with over Node's own channel. */
 export const SUPERVISED = 'IRONCLAW_SUPERVISED';
 
+const BEAT_EVERY_MS = 2_000;
+
 /** What a role process tells its supervisor. */
 export type ChildMessage =
   /** It does its work; `url` is of its HTTP API. */
   | { type: 'ready'; url: string | null }
+  /** Its event loop turns. */
+  | { type: 'beat' }
   /** It cannot start, and says why. */
   | { type: 'failed'; error: ErrorBody };
 
@@ -17,6 +22,15 @@ export function isSupervised(env: Record<string, string | undefined>): boolean {
 
 export function tellReady(url: string | null): void {
   void tell({ type: 'ready', url });
+}
+
+/** Gives a sign of life every 2 s, from the event loop: one that stands still gives none. */
+export async function beatForever(everyMs = BEAT_EVERY_MS): Promise<void> {
+  while (process.connected) {
+    // The next one waits until this one is written: they do not pile up before who does not read.
+    await tell({ type: 'beat' });
+    await sleep(everyMs, undefined, { ref: false });
+  }
 }
 
 /** Tells an error of the catalogue, and answers whether it was one. */

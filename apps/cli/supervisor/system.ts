@@ -202,6 +202,7 @@ function startChild(
     args: (url) => ['serve', ...args(url)],
     env: (start) => withSettings(env, parts.childEnv?.(name, start) ?? {}),
     log: openLog(parts, name),
+    hangMs: parts.config.hangMs,
     onNotice: parts.onNotice,
     onGiveUp: parts.onGiveUp,
   });
