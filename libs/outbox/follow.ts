@@ -103,6 +103,8 @@ async function* pull(
     });
     const end = (): void => messages.stop();
     signal.addEventListener('abort', end, { once: true });
+    // After a lost connection the client asks for the consumer for ever where its server is dead.
+    const timer = setTimeout(end, PULL_EXPIRES_MS + 2 * HEARTBEAT_MS);
     try {
       if (signal.aborted) return;
       let held: JsMsg[] = [];
@@ -117,6 +119,7 @@ async function* pull(
       }
       if (held.length > 0) yield held;
     } finally {
+      clearTimeout(timer);
       signal.removeEventListener('abort', end);
       messages.stop();
     }
