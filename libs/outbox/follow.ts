@@ -24,7 +24,7 @@ export type OutboxBatch = {
 };
 
 const BATCH = 500;
-const PULL_EXPIRES_MS = 20_000;
+const PULL_EXPIRES_MS = 6_000;
 const HEARTBEAT_MS = 2_000;
 const IDLE_MS = 60_000;
 const RESTART_MS = 250;
@@ -49,9 +49,7 @@ async function* follow(
   let next = Math.max(1, fromSeq);
   while (!signal.aborted && !broker.nc.isClosed()) {
     try {
-      // Records at the end may have gone by their TTL: what was read is then level all the same.
-      let endSeq = (await callBroker(broker, () => broker.jsm.streams.info(OUTBOX.name))).state
-        .last_seq;
+      let endSeq = await emptyEnd(broker);
       for await (const messages of pull(broker, next, signal)) {
         const batch = decode(messages);
         if (batch.pending === 0) {
@@ -68,6 +66,19 @@ async function* follow(
     // Aborting is how the pause is cut short, not a failure.
     await sleep(RESTART_MS, undefined, { signal }).catch(() => undefined);
   }
+}
+
+/**
+ * The end of the stream, where its last record has gone by its TTL: what was read is then level all
+ * the same. 0: the last record is there, and the consumer's replica has it now or will have.
+ */
+function emptyEnd(broker: Broker): Promise<number> {
+  return callBroker(broker, async () => {
+    const { state } = await broker.jsm.streams.info(OUTBOX.name);
+    const seq = state.last_seq;
+    if (seq === 0) return 0;
+    return (await broker.jsm.streams.getMessage(OUTBOX.name, { seq })) === null ? seq : 0;
+  });
 }
 
 /**
