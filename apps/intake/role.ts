@@ -1,4 +1,4 @@
-import { API, type Channel, invalid, LIMITS } from '#libs/contracts';
+import { API, type Channel, invalid } from '#libs/contracts';
 import { createPublisher } from '#libs/eventlog';
 import { decodeEntry } from '#libs/feeds';
 import type { Projection, Reader } from '#libs/projections';
@@ -92,9 +92,7 @@ function createRead(feeds: Projection, receiver: Receiver) {
     input: { at_least?: number | undefined },
     query: (reader: Reader) => T,
   ): Promise<T & { as_of: number }> => {
-    if (input.at_least !== undefined) {
-      await feeds.waitFor(input.at_least, { timeoutMs: LIMITS.atLeastWaitMs });
-    }
+    if (input.at_least !== undefined) await feeds.reflect(input.at_least);
     await reflected(feeds, receiver.lastSeq());
     return feeds.read((reader) => ({ ...query(reader), as_of: reader.seq }));
   };

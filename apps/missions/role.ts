@@ -39,7 +39,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   const projection = await openOwnView(context, 'missions', followed, [dossierView, boardView]);
   const receiver = { ...context, projection, log };
   const reflect = async (seq: number | undefined): Promise<void> => {
-    if (seq !== undefined) await projection.waitFor(seq, { timeoutMs: LIMITS.atLeastWaitMs });
+    if (seq !== undefined) await projection.reflect(seq);
   };
   const contentOf = async (hash: string, path: string) => {
     const content = await readContent(context, hash);

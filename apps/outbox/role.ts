@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { API, AppError, invalid, LIMITS } from '#libs/contracts';
+import { API, AppError, invalid } from '#libs/contracts';
 import { emitDemand, emitMilestone, openOutbox } from '#libs/outbox';
 import {
   claimSlot,
@@ -80,9 +80,7 @@ function serviceOf(
       return emitDemand(snapshot, { store, targets, now: now() });
     },
     deliveries: async (input) => {
-      if (input.at_least !== undefined) {
-        await projection.waitFor(input.at_least, { timeoutMs: LIMITS.atLeastWaitMs });
-      }
+      if (input.at_least !== undefined) await projection.reflect(input.at_least);
       return listPage(outbox, input);
     },
     delivery: async ({ delivery_id }) => {

@@ -35,17 +35,13 @@ export function readingHandlers(desk: Desk): Pick<Handlers<typeof API.projects>,
     list: async ({ at_least, ...filter }) => {
       // What was stored before the question is in the answer, whoever stored it.
       await projection.catchUp({ timeoutMs: LIMITS.atLeastWaitMs });
-      if (at_least !== undefined) {
-        await projection.waitFor(at_least, { timeoutMs: LIMITS.atLeastWaitMs });
-      }
+      if (at_least !== undefined) await projection.reflect(at_least);
       return projection.read((reader) => listProjects(reader, filter));
     },
     get: async ({ project_id: id, at_least = 0 }) => {
       const state = await store.demand(id);
       // Only others' events can lie between: what is asked for may be of another project.
-      if (state.seq < at_least) {
-        await projection.waitFor(at_least, { timeoutMs: LIMITS.atLeastWaitMs });
-      }
+      if (state.seq < at_least) await projection.reflect(at_least);
       const now = state.seq < at_least ? await store.demand(id) : state;
       return tagged(projectBody(desk, now), now.revision);
     },

@@ -37,7 +37,13 @@ export {
   storedEvent,
 } from './events/event.ts';
 export { type Severity, severity } from './events/payloads.ts';
-export { EVENT_TYPES, type EventType, eventType, type PayloadOf } from './events/types.ts';
+export {
+  demandEventType,
+  EVENT_TYPES,
+  type EventType,
+  eventType,
+  type PayloadOf,
+} from './events/types.ts';
 export {
   AGENT_EVENTS,
   type AgentEvent,

@@ -1,5 +1,5 @@
 import type { Broker } from '#libs/broker';
-import type { StoredEvent } from '#libs/contracts';
+import { demandEventType, type EventType, type StoredEvent } from '#libs/contracts';
 import { followBatches } from './follow.ts';
 import { ledgerTail } from './read.ts';
 import { ledgerFilter } from './subjects.ts';
@@ -16,13 +16,28 @@ export type LiveFilter = {
   last_event_id?: number | undefined;
 };
 
-/** Events as they land, told apart by their stream sequence, from which a reader can resume. */
-export async function* liveEvents(
+type LiveEvent = { id: number; event: string; data: StoredEvent };
+
+/**
+ * Events as they land, told apart by their stream sequence, from which a reader can resume.
+ * @throws {UNKNOWN_EVENT_TYPE} at once, before the first event is asked for
+ */
+export function liveEvents(
   broker: Broker,
   garrisonId: string,
-  filter: LiveFilter,
+  { type, ...filter }: LiveFilter,
   signal: AbortSignal,
-): AsyncGenerator<{ id: number; event: string; data: StoredEvent }> {
+): AsyncGenerator<LiveEvent> {
+  const wanted = type === undefined ? undefined : demandEventType(type);
+  return follow(broker, garrisonId, { ...filter, type: wanted }, signal);
+}
+
+async function* follow(
+  broker: Broker,
+  garrisonId: string,
+  filter: LiveFilter & { type: EventType | undefined },
+  signal: AbortSignal,
+): AsyncGenerator<LiveEvent> {
   const { theater_id, run_id, order_id, type, from_seq, last_event_id } = filter;
   const fromSeq =
     last_event_id !== undefined ? last_event_id + 1 : (from_seq ?? (await ledgerTail(broker)) + 1);

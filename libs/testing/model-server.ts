@@ -41,6 +41,8 @@ export type ModelServer = AsyncDisposable & {
   readonly url: string;
   /** How many completions were asked for. */
   calls(): number;
+  /** How many of them were answered otherwise than by `ok`, by the kind of mode. */
+  faults(): Readonly<Record<string, number>>;
   requests(): readonly ServedRequest[];
   setMode(mode: ModelMode): void;
 };
@@ -52,6 +54,7 @@ const MAX_BODY_BYTES = 16 * 1024 * 1024;
 export async function startModelServer(options: { mode?: ModelMode } = {}): Promise<ModelServer> {
   let next = modeSource(options.mode ?? { kind: 'ok' });
   let calls = 0;
+  const faults: Record<string, number> = {};
   const requests: ServedRequest[] = [];
   const closing = new AbortController();
 
@@ -76,7 +79,9 @@ export async function startModelServer(options: { mode?: ModelMode } = {}): Prom
     calls += 1;
     requests.push(served);
     if (requests.length > MAX_KEPT_REQUESTS) requests.shift();
-    await respond(next(), served, response, closing.signal);
+    const mode = next();
+    if (mode.kind !== 'ok') faults[mode.kind] = (faults[mode.kind] ?? 0) + 1;
+    await respond(mode, served, response, closing.signal);
   }
 
   await new Promise<void>((resolve, reject) => {
@@ -88,6 +93,7 @@ export async function startModelServer(options: { mode?: ModelMode } = {}): Prom
   return {
     url: `http://127.0.0.1:${address.port}/v1`,
     calls: () => calls,
+    faults: () => faults,
     requests: () => requests,
     setMode(mode) {
       next = modeSource(mode);

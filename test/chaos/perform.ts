@@ -3,8 +3,8 @@ import type { Client } from './client.ts';
 import type { Action, Plan } from './schedule.ts';
 import type { System } from './system.ts';
 
-/** What was really done: by kind of fault, and by member. */
-export type Done = { faults: Record<string, number>; byMember: Record<string, number> };
+/** What was really done: by kind of fault, by member, and the kills by member. */
+export type Done = Record<'faults' | 'byMember' | 'kills', Record<string, number>>;
 
 /**
  * Does what the plan says, when it says so, and resolves when the time is over and every client has
@@ -16,7 +16,7 @@ export async function perform(
   client: Client,
   say: (line: string) => void,
 ): Promise<Done> {
-  const done: Done = { faults: {}, byMember: {} };
+  const done: Done = { faults: {}, byMember: {}, kills: {} };
   const clients: Promise<void>[] = [];
   const startedAt = performance.now();
   const elapsed = (): number => performance.now() - startedAt;
@@ -31,16 +31,19 @@ export async function perform(
     const asked = speak(action, client);
     if (asked !== undefined) clients.push(asked);
     else if (harm(action, system, client)) {
-      done.faults[action.do] = (done.faults[action.do] ?? 0) + 1;
-      if ('member' in action) {
-        done.byMember[action.member] = (done.byMember[action.member] ?? 0) + 1;
-      }
+      count(done.faults, action.do);
+      if ('member' in action) count(done.byMember, action.member);
+      if (action.do === 'kill') count(done.kills, action.member);
     }
   }
   await sleep(Math.max(0, plan.durationMs - elapsed()));
   await system.heal();
   await Promise.all(clients);
   return done;
+}
+
+function count(counts: Record<string, number>, name: string): void {
+  counts[name] = (counts[name] ?? 0) + 1;
 }
 
 /** What clients do; undefined: the action is a fault. */

@@ -34,7 +34,11 @@ export type Summary = {
   events: number;
   faults: Counts;
   faults_by_process: Counts;
+  /** Of these, `kill -9` of a process that ran. */
+  kills_by_process: Counts;
   model_calls: number;
+  /** Calls that went wrong, by how. */
+  model_faults: Counts;
   /** By reason. */
   retries: Counts;
   recoveries: number;
@@ -56,6 +60,7 @@ export type Told = {
   history: History;
   done: Done;
   modelCalls: number;
+  modelFaults: Counts;
   settledMs: number;
   violations: readonly Violation[];
   stateDir: string | null;
@@ -113,7 +118,9 @@ export function summarise(told: Told): Summary {
     events: events.length,
     faults: done.faults,
     faults_by_process: done.byMember,
+    kills_by_process: done.kills,
     model_calls: told.modelCalls,
+    model_faults: told.modelFaults,
     retries: countBy(ofType(events, 'ORDER_REISSUED'), ({ payload }) =>
       shortReason(payload.reason ?? ''),
     ),

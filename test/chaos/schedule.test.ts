@@ -48,6 +48,12 @@ test.each([1, 2, 3])('in ten minutes of seed %i everything is done to everybody'
   expect(faults.every(({ atMs }) => atMs >= 0 && atMs < durationMs)).toBe(true);
 });
 
+test('the one minute of seed 71, which CI runs, kills every process of the small fleet', () => {
+  const { actions } = planChaos({ seed: 71, minutes: 1, chatsPerMinute: 200, fleet: SMALL_FLEET });
+  const killed = actions.flatMap((action) => (action.do === 'kill' ? [action.member] : []));
+  expect([...new Set(killed)].sort()).toEqual(SMALL_FLEET.map(({ name }) => name).sort());
+});
+
 test('chats are sent more than once with one id, and facts too', () => {
   const { actions } = planChaos(options);
   const copied = actions.filter((action) => 'copies' in action && action.copies > 1);

@@ -9,7 +9,8 @@ import { soak } from './soak.ts';
 test('8.54 200 chats while models fail and processes die: all runs end, orders once, nothing lost', {
   timeout: 600_000,
 }, async () => {
-  // A seed whose one minute has everything: the broker's death, and all workers at a standstill.
+  // A seed whose one minute has everything: the broker's death, the death of every process, and all
+  // workers at a standstill.
   const plan = planChaos({ seed: 71, minutes: 1, chatsPerMinute: 200, fleet: SMALL_FLEET });
   const soaked = await soak({
     plan,
@@ -25,6 +26,14 @@ test('8.54 200 chats while models fail and processes die: all runs end, orders o
   // It was a soak: things were killed, and orders were taken from units that fell silent.
   expect(summary.faults, report).toMatchObject({ 'kill-broker': 1, siege: 1 });
   expect(summary.faults.kill, report).toBeGreaterThanOrEqual(5);
+  for (const role of ['worker', 'duty-officer', 'observer'] as const) {
+    const names = SMALL_FLEET.flatMap(({ name, roles }) => (roles.includes(role) ? [name] : []));
+    const killed = names.filter((name) => (summary.kills_by_process[name] ?? 0) > 0);
+    expect(killed.length, `${role} was killed; ${report}`).toBeGreaterThanOrEqual(1);
+  }
+  for (const kind of ['status', 'truncated', 'disconnect']) {
+    expect(summary.model_faults[kind], `models fail; ${report}`).toBeGreaterThanOrEqual(1);
+  }
   expect(Object.keys(summary.retries).length, report).toBeGreaterThanOrEqual(1);
   expect(summary.deliveries, report).toMatchObject({
     '200 accepted': expect.any(Number),

@@ -57,6 +57,7 @@ export async function soak({ plan, sync, settleMs, keep, say }: SoakOptions): Pr
       history,
       done,
       modelCalls: system.model.calls(),
+      modelFaults: system.model.faults(),
       settledMs,
       violations,
       stateDir: failed || keep ? system.stateDir : null,

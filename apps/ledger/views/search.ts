@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { type API, eventType, type StoredEvent } from '#libs/contracts';
+import { type API, demandEventType, type StoredEvent } from '#libs/contracts';
 import type { Reader, SqlValue } from '#libs/projections';
 import { formatCursor, parseCursor } from './cursor.ts';
 import { type Kind, keyOf } from './names.ts';
@@ -78,7 +78,7 @@ function filterOf(reader: Reader, search: EventSearch): Filter | undefined {
     ['order', search.order_id],
     ['run', search.run_id],
     ['theater', search.theater_id],
-    ['type', search.type && (eventType(search.type) ?? search.type)],
+    ['type', search.type === undefined ? undefined : demandEventType(search.type)],
   ];
   for (const [kind, name] of given) {
     if (name === undefined) continue;

@@ -27,10 +27,9 @@ export function openLedgerViews(options: LedgerViewsOptions): Promise<Projection
   return openProjection({ ...options, name: 'ledger', views: LEDGER_VIEWS });
 }
 
-/** Waits until reads reflect `atLeast`, if it is given. @throws {VIEW_BEHIND} */
+/** Waits until reads reflect `atLeast`, if it is given. @throws as `Projection.reflect` */
 export async function reflect(projection: Projection, atLeast: number | undefined): Promise<void> {
-  if (atLeast === undefined) return;
-  await projection.waitFor(atLeast, { timeoutMs: LIMITS.atLeastWaitMs });
+  if (atLeast !== undefined) await projection.reflect(atLeast);
 }
 
 /** The views as the append path's memory of event ids. */

@@ -103,7 +103,7 @@ export const GATEWAY = {
     path: '/events',
     summary: 'Search events; newest first unless order=asc',
     ...reads.events,
-    errors: ['VIEW_BEHIND'],
+    errors: ['UNKNOWN_EVENT_TYPE', 'VIEW_BEHIND'],
   }),
   stream: endpoint({
     role,
@@ -113,6 +113,7 @@ export const GATEWAY = {
     summary: 'Events as they land (server-sent events; resumes from Last-Event-ID)',
     ...reads.stream,
     live: 'sse',
+    errors: ['UNKNOWN_EVENT_TYPE'],
   }),
   // What a person does to a run: passed on to the role that does it.
   cancelRun: { ...CO.cancelRun, role },

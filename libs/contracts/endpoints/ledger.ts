@@ -160,7 +160,7 @@ export const LEDGER = {
     path: '/events',
     summary: 'Search events; newest first unless order=asc',
     ...reads.events,
-    errors: ['VIEW_BEHIND'],
+    errors: ['UNKNOWN_EVENT_TYPE', 'VIEW_BEHIND'],
   }),
   event: endpoint({
     role,
@@ -295,6 +295,7 @@ export const LEDGER = {
     summary: 'Events as they land (server-sent events; resumes from Last-Event-ID)',
     ...reads.stream,
     live: 'sse',
+    errors: ['UNKNOWN_EVENT_TYPE'],
   }),
   stats: endpoint({
     role,

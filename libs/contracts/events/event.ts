@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { parse } from '../envelope.ts';
-import { AppError, invalid } from '../errors.ts';
+import { invalid } from '../errors.ts';
 import { id, nullableId, timestamp } from '../ids.ts';
 import { checkJson } from '../json.ts';
-import { EVENT_TYPES, type EventType, eventType, type PayloadOf } from './types.ts';
+import { demandEventType, EVENT_TYPES, type EventType, type PayloadOf } from './types.ts';
 
 /** A fact as it is stored: the base fields of the service contracts, section 1. */
 export type LedgerEvent<T extends EventType = EventType> = {
@@ -66,10 +66,7 @@ export type ParsedEvent = { event: AnyEvent; idGiven: boolean; tsGiven: boolean 
 export function parseEvent(value: unknown, defaults: EventDefaults, at = ''): ParsedEvent {
   const input = parse(eventInput, value, at);
   const field = (name: string): string => (at === '' ? name : `${at}.${name}`);
-  const type = eventType(input.type);
-  if (type === undefined) {
-    throw new AppError('UNKNOWN_EVENT_TYPE', { type: input.type }, { field: field('type') });
-  }
+  const type = demandEventType(input.type, field('type'));
   const entry = EVENT_TYPES[type];
   for (const name of entry.needs) {
     if (input[name] === null) throw invalid(field(name), `is required for ${type}`);

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { AppError } from '../errors.ts';
 import { PAYLOADS } from './payloads.ts';
 
 type EventTypeEntry = {
@@ -85,6 +86,17 @@ const MISPRINTS: Record<string, EventType> = {
   'ORDER CLAIMED': 'ORDER_CLAIMED',
   WORKTREE_Removed: 'WORKTREE_REMOVED',
 };
+
+/**
+ * The canonical event type for `name`.
+ * @param field of the request, for the error
+ * @throws {UNKNOWN_EVENT_TYPE} there is none
+ */
+export function demandEventType(name: string, field = 'type'): EventType {
+  const type = eventType(name);
+  if (type === undefined) throw new AppError('UNKNOWN_EVENT_TYPE', { type: name }, { field });
+  return type;
+}
 
 /** The canonical event type for `name`, or undefined where there is none. */
 export function eventType(name: string): EventType | undefined {
