@@ -1,5 +1,5 @@
 import { type API, AppError, invalid } from '#libs/contracts';
-import { LANES } from '#libs/missions';
+import { LANES, parseLane } from '#libs/missions';
 import type { Reader, SqlValue } from '#libs/projections';
 import type { CallData } from '#libs/service';
 
@@ -78,7 +78,13 @@ type WorkPackageRow = {
   force_count: number;
 };
 
-/** @throws {NAMESPACE_NOT_FOUND} */
+function laneOf(text: string): string {
+  const lane = parseLane(text);
+  if (lane === undefined) throw invalid('lane', `is none of ${LANES.join(', ')}`);
+  return lane;
+}
+
+/** @throws {NAMESPACE_NOT_FOUND} · {INVALID_REQUEST} `lane` names none */
 export function listWorkPackages(
   reader: Reader,
   key: BoardKey,
@@ -88,7 +94,7 @@ export function listWorkPackages(
   const { limit, cursor = '' } = filter;
   const { sql, values } = conditions([
     ['wp_id', filter.wp_id],
-    ['lane', filter.lane],
+    ['lane', filter.lane === undefined ? undefined : laneOf(filter.lane)],
     ['last_actor', filter.actor],
   ]);
   const rows = reader.all<WorkPackageRow>(

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { mkdtemp, open as openFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { testLogger, waitFor } from '#libs/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -86,6 +87,37 @@ describe('following', () => {
     const waiting = projection.waitFor(4, { timeoutMs: 5_000, signal: abort.signal });
     abort.abort();
     await expect(waiting).rejects.toMatchObject({ code: 'VIEW_BEHIND' });
+  });
+
+  test('what the stream does not hold is refused; what it holds is waited for', async () => {
+    const stream = scripted(toys(1, 3));
+    let end = 3;
+    const projection = await start(stream, { tail: async () => end });
+    await projection.reflect(3);
+    await expect(projection.reflect(4)).rejects.toMatchObject({
+      code: 'INVALID_REQUEST',
+      field: 'at_least',
+      message: 'at_least: the stream ends at 3',
+    });
+    // Stored, as the broker says, and not yet applied.
+    end = 4;
+    const waiting = projection.reflect(4);
+    await sleep(600);
+    stream.push(toy(4, 'late'));
+    await waiting;
+    expect(account(projection, 'late')).toMatchObject({ total: 4 });
+  });
+
+  test('while the broker does not say where the stream ends, nothing is refused', async () => {
+    const stream = scripted(toys(1, 3));
+    let away = false;
+    const tail = () => (away ? Promise.reject(new Error('away')) : stream.tail());
+    const projection = await start(stream, { tail });
+    away = true;
+    const waiting = projection.reflect(4);
+    await sleep(600);
+    stream.push(toy(4, 'late'));
+    await waiting;
   });
 
   test('status tells the lag, and caughtUpAt the time it was last level', async () => {

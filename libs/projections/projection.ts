@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { AppError, invalid, LIMITS } from '#libs/contracts';
+import { AppError } from '#libs/contracts';
 import type { Logger } from 'pino';
 import { type Digest, digestFile } from './digest.ts';
 import type { Followed } from './projector.ts';
 import { ServedBuild } from './served.ts';
+import { createReflect } from './reflect.ts';
 import { isDamage } from './sql-errors.ts';
 import type { PoisonRow, Reader, Recorded, View, ViewState, ViewStatus } from './types.ts';
 import { createWaiters } from './waiters.ts';
@@ -63,8 +63,6 @@ export type Projection = {
 
 const MAX_EVENTS = 5_000;
 const PROBE_MS = 1_000;
-/** A view that follows is level within this; only later the stream is asked how far it goes. */
-const GRACE_MS = 250;
 
 /**
  * Opens the views and starts to follow the stream. Views of another version or stream, and damaged
@@ -109,17 +107,7 @@ export async function openProjection<E extends Recorded>(
   return {
     at,
     waitFor,
-    async reflect(atLeast) {
-      if (at() >= atLeast || (await waiters.wait(atLeast, GRACE_MS))) return;
-      const over = new AbortController();
-      const timeoutMs = LIMITS.atLeastWaitMs - GRACE_MS;
-      const waiting = waitFor(atLeast, { timeoutMs, signal: over.signal });
-      try {
-        await Promise.race([waiting, refusal(options.tail, atLeast, waiting)]);
-      } finally {
-        over.abort();
-      }
-    },
+    reflect: createReflect({ at, waitFor, tail: options.tail }),
     read(query) {
       const { store, projector } = served.current;
       try {
@@ -147,24 +135,6 @@ export async function openProjection<E extends Recorded>(
       await served.close();
     },
   };
-}
-
-/**
- * Rejects where the stream ends before `atLeast`; otherwise ends as `waiting` does. The end is asked
- * twice: a leader that was elected a moment ago may not count yet what was acked before.
- */
-async function refusal(
-  tail: () => Promise<number>,
-  atLeast: number,
-  waiting: Promise<void>,
-): Promise<void> {
-  for (let asked = 1; ; asked += 1) {
-    // A broker that is away does not say where the stream ends: nothing is refused then.
-    const end = await tail().catch(() => Number.POSITIVE_INFINITY);
-    if (end >= atLeast) return waiting;
-    if (asked === 2) throw invalid('at_least', `the stream ends at ${end}`);
-    await sleep(GRACE_MS);
-  }
 }
 
 function statusOf<E extends Recorded>(

@@ -26,6 +26,19 @@ afterAll(async () => {
 
 const JSON_TYPE = { 'content-type': 'application/json' };
 
+test.each(WAYS)('over %s a type that is not registered is told, not found empty', async (way) => {
+  const answer = await system.call(way, 'gateway.events', { type: 'BOGUS' });
+  expect(err(answer, 'UNKNOWN_EVENT_TYPE', 400).field).toBe('type');
+});
+
+test('a live stream of a type that is not registered does not begin', async () => {
+  const answer = await fetch(`${system.url('gateway')}/api/stream?type=BOGUS`);
+  expect(answer.status).toBe(400);
+  expect(await answer.json()).toMatchObject({
+    error: { code: 'UNKNOWN_EVENT_TYPE', field: 'type' },
+  });
+});
+
 async function countRuns(): Promise<number> {
   const filter = { type: 'RUN_CREATED', limit: 1000, at_least: await system.tail() };
   return ok(await system.call('http', 'ledger.events', filter)).events.length;

@@ -51,6 +51,14 @@ describe.each(WAYS)('ledger over %s', (way) => {
     expect(read).toEqual({ ...event, event_id: stored.event_id, ts: stored.ts, seq: stored.seq });
   });
 
+  test('a filter by a type that is not registered, and a sequence beyond the stream, are told', async () => {
+    const unknown = err(await call('events', { type: 'BOGUS' }), 'UNKNOWN_EVENT_TYPE', 400);
+    expect(unknown.field).toBe('type');
+    for (const type of ['ORDER CLAIMED', 'WORKTREE_Removed']) ok(await call('events', { type }));
+    const far = err(await call('events', { at_least: 99_999_999 }), 'INVALID_REQUEST', 400);
+    expect(far.field).toBe('at_least');
+  });
+
   test('8.3 the same event_id twice is stored once', async () => {
     const { ids, at } = base();
     const event = {

@@ -281,6 +281,8 @@ describe.each(WAYS)('boards over %s', (way: Way) => {
     const { body } = await send(way, events);
     const at_least = body.seq as number;
     const blocked = await read('work-packages', { ...key, lane: 'blocked', at_least });
+    const typo = await system.call(way, 'missions.work-packages', { ...key, lane: 'bloked' });
+    expect(err(typo, 'INVALID_REQUEST', 400).field).toBe('lane');
     expect(blocked.work_packages).toMatchObject([{ wp_id: 'WP03', last_actor: 'alice' }]);
     const seen: Data[] = [];
     let cursor: string | undefined;

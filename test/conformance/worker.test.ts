@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, globSync } from 'node:fs';
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -271,6 +271,38 @@ describe.each(WAYS)('worker over %s', (way) => {
     const order = await done(await prepared({ constraints }), { constraints });
     expect(order.status).toBe('FAILED');
     expect(reached).toBe(0);
+  });
+
+  test('8.29 hostile code in the place of the unit, confined as orders are, reaches nobody', async () => {
+    const { port } = listener.address() as AddressInfo;
+    // A worker puts the code of units there with its first order.
+    await done(await prepared());
+    const found = globSync('**/units/*/main.mjs', { cwd: system.stateDir });
+    expect(found).toHaveLength(1);
+    const code = path.join(system.stateDir, found[0] as string);
+    const own = await readFile(code, 'utf8');
+    const hostile = new URL('../../libs/units/testdata/hostile.mjs', import.meta.url);
+    const constraints = { budget_seconds: 20, max_retries: 0 };
+    const tree = await prepared({ constraints });
+    await writeFile(path.join(tree.tree, 'port'), String(port));
+    await writeFile(path.join(tree.tree, 'mode'), 'escape');
+    await writeFile(code, await readFile(hostile, 'utf8'));
+    try {
+      await done(tree, { constraints });
+    } finally {
+      await writeFile(code, own);
+    }
+    // What it tried it told: fetch, sockets by every module that has them, and files outside.
+    const notes = JSON.stringify(await readAar(tree));
+    for (const name of ['fetch', 'import net', 'builtin net', 'createRequire', 'binding']) {
+      expect(notes).toContain(`${name}: refused`);
+    }
+    expect(notes).not.toContain(': GOT');
+    expect(reached).toBe(0);
+    // The listener does hear whoever is not confined.
+    await fetch(`http://127.0.0.1:${port}/`);
+    expect(reached).toBe(1);
+    reached = 0;
   });
 
   const outside = async (): Promise<string> => {
