@@ -7,9 +7,8 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startTrackerServer } from '#libs/testing';
-import type { Io } from '../../apps/cli/io.ts';
-import { run } from '../../apps/cli/program.ts';
 import { cliBench } from '../e2e/cli-process.ts';
+import { runCli, type Told } from './cli.ts';
 import { freshIds, git, startSystem, type System } from './harness.ts';
 import { type Data, ok } from './wire.ts';
 
@@ -49,17 +48,7 @@ function write(path: string, content: string | Uint8Array): Promise<void> {
   return writeFile(join(repo, 'kitty-specs', SLUG, path), content);
 }
 
-async function cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const told = { out: [] as string[], err: [] as string[] };
-  const io: Io = {
-    env,
-    out: (line) => void told.out.push(line),
-    err: (line) => void told.err.push(line),
-    colours: { out: false, err: false },
-  };
-  const code = await run(args, io);
-  return { code, out: told.out.join('\n'), err: told.err.join('\n') };
-}
+const cli = (...args: string[]): Promise<Told> => runCli(env, args);
 /** What a command says with --json. */
 async function json(...args: string[]): Promise<Data & { code: number }> {
   const { code, out, err } = await cli(...args, '--json');

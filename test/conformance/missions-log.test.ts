@@ -1,7 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Io } from '../../apps/cli/io.ts';
-import { run } from '../../apps/cli/program.ts';
+import { runCli, type Told } from './cli.ts';
 import { startSystem, type System } from './harness.ts';
 import { type Data, ok, sendHttp, WAYS } from './wire.ts';
 
@@ -168,16 +167,8 @@ test('a mission named by its slug is found however many there are, or its projec
   expect(named.out).toContain(projects[1]);
 });
 
-async function cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const told = { out: [] as string[], err: [] as string[] };
-  const io: Io = {
-    env: { IRONCLAW_URL: system.url('gateway') },
-    out: (line) => void told.out.push(line),
-    err: (line) => void told.err.push(line),
-    colours: { out: false, err: false },
-  };
-  const code = await run(['missions', ...args], io);
-  return { code, out: told.out.join('\n'), err: told.err.join('\n') };
+function cli(...args: string[]): Promise<Told> {
+  return runCli({ IRONCLAW_URL: system.url('gateway') }, ['missions', ...args]);
 }
 
 /** The types of the first events of a project on the live stream, from its start. */

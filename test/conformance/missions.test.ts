@@ -2,8 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import { headers as natsHeaders } from 'nats';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Io } from '../../apps/cli/io.ts';
-import { run } from '../../apps/cli/program.ts';
+import { runCli } from './cli.ts';
 import { startSystem, type System } from './harness.ts';
 import { type Data, err, followSse, ok, sendHttp, type Way, WAYS } from './wire.ts';
 
@@ -359,17 +358,8 @@ test('events are followed live, and resumed without gap or repeat', async () => 
 });
 
 describe('ironclaw missions', () => {
-  async function cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-    const told = { out: [] as string[], err: [] as string[] };
-    const io: Io = {
-      env: { IRONCLAW_URL: system.url('gateway') },
-      out: (line) => void told.out.push(line),
-      err: (line) => void told.err.push(line),
-      colours: { out: false, err: false },
-    };
-    const code = await run(['missions', ...args], io);
-    return { code, out: told.out.join('\n'), err: told.err.join('\n') };
-  }
+  const cli = (...args: string[]) =>
+    runCli({ IRONCLAW_URL: system.url('gateway') }, ['missions', ...args]);
 
   test('lists, shows, work packages and history, for people and as JSON', async () => {
     const project = randomUUID();

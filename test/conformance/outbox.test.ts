@@ -11,8 +11,7 @@ import {
 } from '#libs/signing';
 import { type ReceivedRequest, startReceiver, type TestReceiver, waitFor } from '#libs/testing';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { Io } from '../../apps/cli/io.ts';
-import { run } from '../../apps/cli/program.ts';
+import { runCli } from './cli.ts';
 import { freshIds, startSystem, type System } from './harness.ts';
 import { serve } from './host.ts';
 import { type Data, err, ok, WAYS } from './wire.ts';
@@ -421,16 +420,7 @@ test('C.79 a blank secret, or a target that is misspelt, refuses to start', asyn
 });
 
 describe('the command line', () => {
-  async function cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-    const printed = { out: '', err: '' };
-    const io: Io = {
-      out: (text) => void (printed.out += `${text}\n`),
-      err: (text) => void (printed.err += `${text}\n`),
-      env: { IRONCLAW_URL: system.url('gateway') },
-      colours: { out: false, err: false },
-    };
-    return { code: await run(args, io), ...printed };
-  }
+  const cli = (...args: string[]) => runCli({ IRONCLAW_URL: system.url('gateway') }, args);
 
   test('emits from options and waits until it is delivered', async () => {
     const id = freshIds().event('cli');

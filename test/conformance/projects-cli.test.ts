@@ -2,8 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Io } from '../../apps/cli/io.ts';
-import { run } from '../../apps/cli/program.ts';
+import { runCli, type Told } from './cli.ts';
 import { startSystem, type System } from './harness.ts';
 import { harbourProject, REASON } from './projects.ts';
 import type { Data } from './wire.ts';
@@ -19,22 +18,13 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-type Told = { code: number; out: string; err: string };
-
 /** Runs a command line; without `url` no system can be reached. */
-async function cli(argv: readonly string[], url?: string): Promise<Told> {
-  const [out, err]: [string[], string[]] = [[], []];
-  const io: Io = {
-    out: (text) => void out.push(text),
-    err: (text) => void err.push(text),
-    env: {
-      IRONCLAW_STATE: url === undefined ? path.join(dir, 'nowhere') : system.stateDir,
-      ...(url !== undefined && { IRONCLAW_URL: url }),
-    },
-    colours: { out: false, err: false },
+function cli(argv: readonly string[], url?: string): Promise<Told> {
+  const env = {
+    IRONCLAW_STATE: url === undefined ? path.join(dir, 'nowhere') : system.stateDir,
+    ...(url !== undefined && { IRONCLAW_URL: url }),
   };
-  const code = await run(['project', ...argv], io);
-  return { code, out: out.join('\n'), err: err.join('\n') };
+  return runCli(env, ['project', ...argv]);
 }
 const online = (...argv: string[]) => cli(argv, system.url('gateway'));
 const offline = (...argv: string[]) => cli(argv);
