@@ -100,6 +100,8 @@ export async function importFile(io: Io, file: string, options: ImportOptions): 
 
 /** The id of an artifact that is named by its id, or by phase and place as `1.2`. */
 async function artifactOf(client: Client, projectId: string, named: string): Promise<string> {
+  // An id needs no looking up: the command itself tells where there is none.
+  if (!named.includes('.')) return named;
   const [id = named] = await artifactsOf(client, projectId, [named]);
   return id;
 }
