@@ -92,7 +92,7 @@ function createRead(feeds: Projection, receiver: Receiver) {
     input: { at_least?: number | undefined },
     query: (reader: Reader) => T,
   ): Promise<T & { as_of: number }> => {
-    if (input.at_least !== undefined) await feeds.reflect(input.at_least);
+    await feeds.reflect(input.at_least);
     await reflected(feeds, receiver.lastSeq());
     return feeds.read((reader) => ({ ...query(reader), as_of: reader.seq }));
   };

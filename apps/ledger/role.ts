@@ -26,7 +26,7 @@ import {
   listTheaters,
 } from './views/lists.ts';
 import { findEvent, searchEvents } from './views/search.ts';
-import { eventIndex, openLedgerViews, reflect } from './views/views.ts';
+import { eventIndex, openLedgerViews } from './views/views.ts';
 
 const POISON_LISTED = 100;
 
@@ -54,7 +54,7 @@ export async function start(context: RoleContext): Promise<RunningRole> {
     },
     events: (input) => read(input, (reader) => searchEvents(reader, input)),
     event: async (input) => {
-      await reflect(views, input.at_least);
+      await views.reflect(input.at_least);
       const event = views.read((reader) => findEvent(reader, input.event_id));
       return event ?? notFound('EVENT_NOT_FOUND', input.event_id, 'event_id');
     },
@@ -109,7 +109,7 @@ function createRead(views: Projection) {
     input: { at_least?: number | undefined },
     query: (reader: Reader) => T,
   ): Promise<T & { as_of: number }> => {
-    await reflect(views, input.at_least);
+    await views.reflect(input.at_least);
     const look = () => views.read((reader) => ({ ...query(reader), as_of: reader.seq }));
     try {
       return look();

@@ -38,9 +38,6 @@ export async function start(context: RoleContext): Promise<RunningRole> {
   const followed = followFacts(broker, { stream: MISSIONS.name, decode });
   const projection = await openOwnView(context, 'missions', followed, [dossierView, boardView]);
   const receiver = { ...context, projection, log };
-  const reflect = async (seq: number | undefined): Promise<void> => {
-    if (seq !== undefined) await projection.reflect(seq);
-  };
   const contentOf = async (hash: string, path: string) => {
     const content = await readContent(context, hash);
     if (content !== undefined) return content;
@@ -53,25 +50,25 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       return { status: 200, body: { ...answer, seq: await streamTail(broker, MISSIONS.name) } };
     },
     boards: async ({ at_least, ...filter }) => {
-      await reflect(at_least);
+      await projection.reflect(at_least);
       return projection.read((reader) => listBoards(reader, filter));
     },
     board: async ({ at_least, ...key }) => {
-      await reflect(at_least);
+      await projection.reflect(at_least);
       const look = () => projection.read((reader) => findBoard(reader, key));
       const found = look();
       const { run, version } = await readRun(logs.of(key.project_uuid), key.mission_slug);
       if (run === null || version <= found.as_of) return { ...found, run };
       // Where it stands is told of the stream itself, and the rest must not be older.
-      await reflect(version);
+      await projection.reflect(version);
       return { ...look(), run };
     },
     workPackages: async ({ at_least, ...input }) => {
-      await reflect(at_least);
+      await projection.reflect(at_least);
       return projection.read((reader) => listWorkPackages(reader, input, input));
     },
     history: async ({ at_least, ...input }) => {
-      await reflect(at_least);
+      await projection.reflect(at_least);
       const page = projection.read((reader) => listHistory(reader, input, input));
       return { ...page, ...checkedPage(gate, page.history) };
     },
@@ -97,20 +94,20 @@ export async function start(context: RoleContext): Promise<RunningRole> {
       };
     },
     dossiers: async ({ at_least, ...filter }) => {
-      await reflect(at_least);
+      await projection.reflect(at_least);
       const page = projection.read((reader) => listDossiers(reader, filter));
       const { shown: dossiers, withheld } = checkedBodies(gate, page.dossiers);
       return { ...page, dossiers, withheld };
     },
     dossierStream: (input, ctx) => liveBodies({ broker, decode, gate }, input, ctx.signal),
     artifacts: async ({ at_least, limit, cursor, ...where }) => {
-      await reflect(at_least);
+      await projection.reflect(at_least);
       const page = projection.read((reader) => listArtifacts(reader, where, { limit, cursor }));
       const { shown: artifacts, withheld } = checkedBodies(gate, page.artifacts);
       return { ...page, artifacts, withheld };
     },
     artifact: async ({ at_least, path, content_hash, ...where }) => {
-      await reflect(at_least);
+      await projection.reflect(at_least);
       const found = projection.read((reader) => findArtifact(reader, where, path, content_hash));
       const content = await contentOf(found.content_hash, path);
       const body = { ...found, ...content, hash_algorithm: 'sha256' as const };

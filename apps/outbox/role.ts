@@ -80,7 +80,7 @@ function serviceOf(
       return emitDemand(snapshot, { store, targets, now: now() });
     },
     deliveries: async (input) => {
-      if (input.at_least !== undefined) await projection.reflect(input.at_least);
+      await projection.reflect(input.at_least);
       return listPage(outbox, input);
     },
     delivery: async ({ delivery_id }) => {

@@ -35,7 +35,7 @@ export function readingHandlers(desk: Desk): Pick<Handlers<typeof API.projects>,
     list: async ({ at_least, ...filter }) => {
       // What was stored before the question is in the answer, whoever stored it.
       await projection.catchUp({ timeoutMs: LIMITS.atLeastWaitMs });
-      if (at_least !== undefined) await projection.reflect(at_least);
+      await projection.reflect(at_least);
       return projection.read((reader) => listProjects(reader, filter));
     },
     get: async ({ project_id: id, at_least = 0 }) => {

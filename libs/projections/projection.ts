@@ -31,10 +31,10 @@ export type Projection = {
   /** Waits until reads reflect `seq`. @throws {VIEW_BEHIND} after `timeoutMs`, or when aborted */
   waitFor(seq: number, options: WaitOptions): Promise<void>;
   /**
-   * Waits until reads reflect the `at_least` of a caller: `LIMITS.atLeastWaitMs` at most.
+   * Waits until reads reflect the `at_least` of a caller, if it gave one: `LIMITS.atLeastWaitMs` at most.
    * @throws {VIEW_BEHIND} after that · {INVALID_REQUEST} the stream does not go so far
    */
-  reflect(atLeast: number): Promise<void>;
+  reflect(atLeast: number | undefined): Promise<void>;
   /**
    * Runs `query` on the served rows; everything it reads is of one sequence.
    * @throws {VIEW_BEHIND} the file turned out damaged: it is set aside and built anew

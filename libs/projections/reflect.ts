@@ -10,7 +10,7 @@ type Followed = Pick<Projection, 'at' | 'waitFor'> & { tail: () => Promise<numbe
 /** `reflect` of a projection whose stream ends at `tail`. */
 export function createReflect({ at, waitFor, tail }: Followed): Projection['reflect'] {
   return async (atLeast) => {
-    if (at() >= atLeast) return;
+    if (atLeast === undefined || at() >= atLeast) return;
     const over = new AbortController();
     const waiting = waitFor(atLeast, { timeoutMs: LIMITS.atLeastWaitMs, signal: over.signal });
     try {

@@ -8,7 +8,7 @@ import { followLedger } from '#libs/runtime';
 import { findOrder } from './lists.ts';
 import { history } from './testdata/history.ts';
 import { testFolder } from './testdata/open.ts';
-import { eventIndex, openLedgerViews, reflect } from './views.ts';
+import { eventIndex, openLedgerViews } from './views.ts';
 
 function facts(count: number): AnyEvent[] {
   return Array.from(history(count), ({ seq: _seq, ...event }) => event as AnyEvent);
@@ -62,7 +62,7 @@ describe('the views of a real ledger', () => {
       order_id: 'mine',
       payload: { reason: 'why not' },
     });
-    await reflect(s.views, seq);
+    await s.views.reflect(seq);
     expect(s.views.read((db) => findOrder(db, 'mine'))).toMatchObject({ status: 'FAILED' });
     expect(s.views.read((db) => findOrder(db, order))).toBeDefined();
   });

@@ -27,11 +27,6 @@ export function openLedgerViews(options: LedgerViewsOptions): Promise<Projection
   return openProjection({ ...options, name: 'ledger', views: LEDGER_VIEWS });
 }
 
-/** Waits until reads reflect `atLeast`, if it is given. @throws as `Projection.reflect` */
-export async function reflect(projection: Projection, atLeast: number | undefined): Promise<void> {
-  if (atLeast !== undefined) await projection.reflect(atLeast);
-}
-
 /** The views as the append path's memory of event ids. */
 export function eventIndex(projection: Projection): EventIndex {
   return {
