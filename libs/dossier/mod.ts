@@ -1,4 +1,4 @@
-export { ARTIFACT_INDEXED, type AnnouncedBy, artifactIndexed } from './announce.ts';
+export { ARTIFACT_INDEXED, artifactIndexed } from './announce.ts';
 export { type Answer, classify, type Disposition, noAnswer, type Outcome } from './answers.ts';
 export { DRAIN_BATCH, type Drained, type DrainOptions, drainQueue, lockDrain } from './drain.ts';
 export { EVENTS_MAX, type EventQueue, openEventQueue, type QueuedEvent } from './event-queue.ts';

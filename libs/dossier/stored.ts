@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { BodyUpload, NamespaceRef } from '#libs/contracts';
+import { dossierEvent, type ToldBy } from './event.ts';
 import { KEY } from './schema.ts';
 
 /** Told when the content of an artifact has been received; an event of envelope 3.0.0. */
@@ -31,44 +32,24 @@ export type BodyStored = {
 };
 
 /** Who writes, when, and after which message of the mission (0: none). */
-export type StoredBy = {
-  buildId: string;
-  nodeId: string;
-  lamport: number;
-  /** ISO 8601. */
-  at: string;
-  after: number;
-};
+export type StoredBy = Omit<ToldBy, 'eventId' | 'number'> & { after: number };
 
 /** The event of an upload; the same id for the same content after the same message. */
 export function bodyStored(upload: BodyUpload, by: StoredBy): BodyStored {
-  const { project_uuid, mission_slug, target_branch, mission_type, manifest_version } = upload;
-  const { artifact_path, content_hash, hash_algorithm, content_body } = upload;
-  const id = uuidOf(`${digestOf(upload)} ${by.after}`);
-  return {
-    event_id: id,
-    event_type: BODY_STORED,
-    aggregate_id: mission_slug,
-    aggregate_type: 'MissionDossier',
-    schema_version: '3.0.0',
-    build_id: by.buildId,
-    node_id: by.nodeId,
-    lamport_clock: by.lamport,
-    timestamp: by.at,
-    causation_id: null,
-    correlation_id: id,
-    project_uuid,
-    payload: {
-      mission_slug,
-      mission_number: /^\d+/.exec(mission_slug)?.[0] ?? '0',
-      mission_type,
-      namespace: { project_uuid, mission_slug, target_branch, mission_type, manifest_version },
+  const { mission_slug, artifact_path, content_hash, hash_algorithm, content_body } = upload;
+  const eventId = uuidOf(`${digestOf(upload)} ${by.after}`);
+  const number = /^\d+/.exec(mission_slug)?.[0] ?? '0';
+  return dossierEvent(
+    BODY_STORED,
+    upload,
+    { ...by, eventId, number },
+    {
       artifact_path,
       content_hash,
       hash_algorithm,
       size_bytes: Buffer.byteLength(content_body),
     },
-  };
+  );
 }
 
 function digestOf(upload: BodyUpload): string {
